@@ -1,0 +1,58 @@
+# What every script here needs to know; sourced. Finds PostgreSQL, installs nothing.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# The server's environment is ours: a backtrace in its errors would go to the client.
+unset RUST_BACKTRACE
+export PGRX_HOME="$ROOT/target/pgrx" CARGO_TERM_PROGRESS_WHEN=never LC_ALL=C.UTF-8
+export PATH="$ROOT/target/tools/bin:$PATH"
+
+say() { printf '\n== %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+as_root() { if is_root; then "$@"; else sudo "$@"; fi; }
+
+# PostgreSQL refuses to run as root: its programs then run as the user postgres.
+as_postgres() {
+  if is_root; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
+}
+
+# PG_CONFIG from the environment, or the newest supported major that has server headers.
+find_pg_config() {
+  local major candidate
+  if [ -n "${PG_CONFIG:-}" ]; then printf '%s\n' "$PG_CONFIG"; return; fi
+  for major in 18 17 16 15 14; do
+    candidate=/usr/lib/postgresql/$major/bin/pg_config
+    if [ -x "$candidate" ] && [ -x "${candidate%pg_config}postgres" ] &&
+      [ -f "$("$candidate" --includedir-server)/postgres.h" ]; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+}
+
+PG_CONFIG=$(find_pg_config)
+if [ -n "$PG_CONFIG" ]; then
+  export PG_CONFIG PGRX_PG_CONFIG_PATH="$PG_CONFIG"
+  PG_BIN=$("$PG_CONFIG" --bindir)
+  PG_MAJOR=$("$PG_CONFIG" --version | grep -oE '[0-9]+' | head -1)
+  PGXS=$(dirname "$("$PG_CONFIG" --pgxs)")
+  CARGO_FEATURES=(--no-default-features --features "pg$PG_MAJOR")
+fi
+
+# A new empty folder that PostgreSQL's user may write: below target/ where that user can reach it
+# (root's home is closed to it), else below /var/tmp.
+work_folder() {
+  local folder
+  mkdir -p "$ROOT/target"
+  folder=$(mktemp -d "$ROOT/target/$1.XXXXXX")
+  if is_root; then
+    chown postgres "$folder"
+    if ! as_postgres test -w "$folder"; then
+      rmdir "$folder"
+      folder=$(mktemp -d "/var/tmp/attesto_codes.$1.XXXXXX")
+      chown postgres "$folder"
+    fi
+  fi
+  printf '%s\n' "$folder"
+}

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds the extension and installs it into the PostgreSQL that pg_config names.
+. "$(dirname "$0")/env.sh"
+
+say "Building attesto_codes for PostgreSQL $PG_MAJOR ($PG_CONFIG)"
+sudo=()
+is_root || sudo=(--sudo)
+cd "$ROOT"
+cargo pgrx install --release --pg-config "$PG_CONFIG" "${CARGO_FEATURES[@]}" "${sudo[@]}"

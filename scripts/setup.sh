@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs what is missing to build and run the extension, and with --tests what the tests need.
+. "$(dirname "$0")/env.sh"
+
+PGRX_VERSION=$(grep -oE '"=[0-9.]+"' "$ROOT/Cargo.toml" | tr -d '"=')
+
+installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
+
+need_packages() {
+  local package missing=()
+  for package in "$@"; do installed "$package" || missing+=("$package"); done
+  [ ${#missing[@]} -eq 0 ] && return
+  say "Installing Debian packages: ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null
+}
+
+command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain (https://rustup.rs) first"
+
+need_packages build-essential pkg-config libclang-dev
+if [ -z "${PG_CONFIG:-}" ]; then
+  as_root apt-get update -qq
+  major=$(apt-cache depends postgresql | grep -oE 'postgresql-[0-9]+' | head -1 | grep -oE '[0-9]+')
+  need_packages "postgresql-$major" "postgresql-server-dev-$major"
+  . "$ROOT/scripts/env.sh"
+fi
+if [ "${1:-}" = --tests ]; then
+  need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
+  # Other sources' Node.js brings npm along and conflicts with Debian's.
+  command -v npm >/dev/null || need_packages nodejs npm
+  if [ ! "$ROOT/target/clients/node_modules/.package-lock.json" -nt "$ROOT/tests/clients/package-lock.json" ]; then
+    say "Installing the Node client of the tests into target/clients"
+    mkdir -p "$ROOT/target/clients"
+    cp "$ROOT"/tests/clients/package*.json "$ROOT/target/clients/"
+    npm ci --prefix "$ROOT/target/clients" --silent
+  fi
+fi
+
+if [ "$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $PGRX_VERSION" ]; then
+  say "Building cargo-pgrx $PGRX_VERSION into target/tools (some minutes, once)"
+  cargo install --quiet --locked --root "$ROOT/target/tools" --version "$PGRX_VERSION" cargo-pgrx
+fi
+if [ ! -f "$PGRX_HOME/config.toml" ] || ! grep -q "\"$PG_CONFIG\"" "$PGRX_HOME/config.toml"; then
+  mkdir -p "$PGRX_HOME"
+  printf '[configs]\npg%s = "%s"\n' "$PG_MAJOR" "$PG_CONFIG" >"$PGRX_HOME/config.toml"
+fi

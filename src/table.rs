@@ -1,0 +1,433 @@
+//! The rows of `authorizations`, reached by their key. The only file that touches the table.
+//!
+//! It works on the table access method itself, as the executor does below its plans: no SQL text,
+//! so no planner, no plan that was made for an empty table, no search_path and no operator that a
+//! caller could plant. Privileges are those of the functions (EXECUTE), not of the table.
+//!
+//! Rows are read as they are at this instant (SnapshotSelf: committed, or written by this
+//! transaction), whatever snapshot the caller's isolation level holds: whether a code is spent
+//! must not depend on when a transaction began. Such a read takes no predicate lock either, so no
+//! caller meets a serialization failure.
+
+use crate::error::Error;
+use pgrx::{FromDatum, IntoDatum, PgBox, check_for_interrupts, pg_sys};
+use std::marker::PhantomData;
+use std::ptr;
+
+/// The columns, by position, as `sql/authorizations.sql` creates them.
+#[derive(Clone, Copy)]
+pub enum Column {
+    ExpiresAt,
+    InsertedAt,
+    ConsumedAt,
+    ConsumedSuccess,
+    CodeHash,
+    ClientId,
+    Subject,
+    RedirectUri,
+    Scope,
+    Resource,
+    CodeChallenge,
+    CodeChallengeMethod,
+    Cnf,
+    Nonce,
+    FamilyId,
+    Claims,
+    Extra,
+    ConsumedMeta,
+}
+
+const COLUMNS: usize = Column::ConsumedMeta as usize + 1;
+
+/// A row that is updated elsewhere while an index scan runs can be missed once: its old version
+/// dies after the scan passed the place of its new one. A code's row is updated at most twice in
+/// its life, so that a third miss means that there is no row.
+const SCANS: usize = 3;
+
+/// What a function is about to do with the table.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// The open table and its primary key.
+pub struct Table {
+    rel: pg_sys::Relation,
+    pkey: pg_sys::Relation,
+}
+
+/// One row version, as it was found.
+pub struct Row<'t> {
+    slot: Slot,
+    table: PhantomData<&'t Table>,
+}
+
+/// New values by column; what is left out is NULL in a new row, and as it was in an updated one.
+#[derive(Default)]
+pub struct Values(Vec<(Column, Option<pg_sys::Datum>)>);
+
+impl Values {
+    pub fn set<T: IntoDatum>(mut self, column: Column, value: T) -> Values {
+        self.0.push((column, value.into_datum()));
+        self
+    }
+}
+
+impl Table {
+    /// Opens the table for the time of `work`.
+    ///
+    /// It is the one in the schema of the called function: only who may replace the extension's own
+    /// objects can put another one there. Locks stay until the transaction ends, as the executor's
+    /// do. After an ERROR nothing is closed here: PostgreSQL's resource owner does that.
+    pub fn with<T>(
+        function: pg_sys::FunctionCallInfo,
+        access: Access,
+        work: impl FnOnce(&Table) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mode = match access {
+            Access::Read => pg_sys::AccessShareLock,
+            Access::Write => pg_sys::RowExclusiveLock,
+        } as pg_sys::LOCKMODE;
+        // SAFETY: fcinfo is that of the running function, whose flinfo is set. The relations are
+        // closed once, after the last use: `work` cannot keep what borrows from the Table.
+        unsafe {
+            let schema = pg_sys::get_func_namespace((*(*function).flinfo).fn_oid);
+            let oid = pg_sys::get_relname_relid(c"authorizations".as_ptr(), schema);
+            if oid == pg_sys::InvalidOid {
+                return Err(Error::NoTable);
+            }
+            let rel = pg_sys::table_open(oid, mode);
+            let pkey = primary_key(rel);
+            let complete = (*(*rel).rd_att).natts as usize >= COLUMNS;
+            if !complete || pkey == pg_sys::InvalidOid {
+                pg_sys::table_close(rel, mode);
+                return Err(Error::NoTable);
+            }
+            let table = Table {
+                rel,
+                pkey: pg_sys::index_open(pkey, mode),
+            };
+            let result = work(&table);
+            pg_sys::index_close(table.pkey, pg_sys::NoLock as _);
+            pg_sys::table_close(table.rel, pg_sys::NoLock as _);
+            result
+        }
+    }
+
+    /// The newest committed version of a row, or this transaction's own.
+    pub fn find(&self, code_hash: &str) -> Option<Row<'_>> {
+        (0..SCANS).find_map(|_| self.scan(code_hash))
+    }
+
+    fn scan(&self, code_hash: &str) -> Option<Row<'_>> {
+        let slot = Slot::of(self.rel);
+        // SAFETY: the key's datum outlives the scan; the slot holds its own pin on the row's page,
+        // so that it stays readable after the scan ended.
+        let found = unsafe {
+            let mut key = pg_sys::ScanKeyData::default();
+            pg_sys::ScanKeyInit(
+                &mut key,
+                1,
+                pg_sys::BTEqualStrategyNumber as _,
+                pg_sys::F_TEXTEQ.into(),
+                code_hash.into_datum()?,
+            );
+            let scan = begin_scan(self.rel, self.pkey);
+            pg_sys::index_rescan(scan, &mut key, 1, ptr::null_mut(), 0);
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            let found = pg_sys::index_getnext_slot(scan, forward, slot.0);
+            pg_sys::index_endscan(scan);
+            found
+        };
+        found.then_some(Row {
+            slot,
+            table: PhantomData,
+        })
+    }
+
+    /// Inserts a row unless its key exists: the steps of INSERT … ON CONFLICT DO NOTHING, because a
+    /// plain insertion would report the key in its error. Waits for a rival insertion of the same
+    /// key to commit or abort. False: the key exists.
+    pub fn insert(&self, values: Values) -> bool {
+        let slot = Slot::of(self.rel);
+        slot.fill(None, values);
+        let indexes = Indexes::open(self.rel, true);
+        let inserted = loop {
+            check_for_interrupts!();
+            if indexes.conflict(&slot) {
+                break false;
+            }
+            if indexes.insert_speculatively(&slot) {
+                break true;
+            }
+        };
+        indexes.close();
+        // Later statements, and later calls in this one, see the row.
+        unsafe { pg_sys::CommandCounterIncrement() };
+        inserted
+    }
+
+    /// Replaces a row version by a newer one, after waiting for a rival that holds the row. False:
+    /// the rival changed or deleted it, and the caller has to find the row again.
+    pub fn update(&self, row: &Row, values: Values) -> bool {
+        let slot = Slot::of(self.rel);
+        slot.fill(Some(&row.slot), values);
+        match update_tuple(self.rel, &row.slot, &slot) {
+            Updated::Gone => return false,
+            Updated::InPlace => {}
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            Updated::Summarized => insert_index_entries(self.rel, &slot, true),
+            Updated::Moved => insert_index_entries(self.rel, &slot, false),
+        }
+        unsafe { pg_sys::CommandCounterIncrement() };
+        true
+    }
+}
+
+impl Row<'_> {
+    /// A column's value, `None` where it is NULL.
+    pub fn get<T: FromDatum>(&self, column: Column) -> Option<T> {
+        let attribute = column as usize;
+        // SAFETY: the table has COLUMNS attributes, checked when it was opened, and the slot holds
+        // a stored row of it. T is the Rust type of the column.
+        unsafe {
+            let slot = self.slot.0;
+            if ((*slot).tts_nvalid as usize) <= attribute {
+                pg_sys::slot_getsomeattrs_int(slot, attribute as i32 + 1);
+            }
+            let is_null = *(*slot).tts_isnull.add(attribute);
+            T::from_datum(*(*slot).tts_values.add(attribute), is_null)
+        }
+    }
+}
+
+/// A slot for rows of the table.
+struct Slot(*mut pg_sys::TupleTableSlot);
+
+impl Slot {
+    fn of(rel: pg_sys::Relation) -> Slot {
+        // SAFETY: rel is open.
+        Slot(unsafe { pg_sys::table_slot_create(rel, ptr::null_mut()) })
+    }
+
+    /// Fills an empty slot with the values of another one, or NULLs, under `values`.
+    fn fill(&self, base: Option<&Slot>, values: Values) {
+        // SAFETY: both slots have the table's descriptor, so the arrays have natts elements, of
+        // which there are at least COLUMNS. What is copied points into `base`, which the caller
+        // holds until the new row is stored.
+        unsafe {
+            let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
+            let datums = std::slice::from_raw_parts_mut((*self.0).tts_values, natts);
+            let nulls = std::slice::from_raw_parts_mut((*self.0).tts_isnull, natts);
+            datums.fill(pg_sys::Datum::null());
+            nulls.fill(true);
+            if let Some(Slot(base)) = base {
+                if ((**base).tts_nvalid as usize) < natts {
+                    pg_sys::slot_getsomeattrs_int(*base, natts as i32);
+                }
+                datums.copy_from_slice(std::slice::from_raw_parts((**base).tts_values, natts));
+                nulls.copy_from_slice(std::slice::from_raw_parts((**base).tts_isnull, natts));
+            }
+            for (column, value) in values.0 {
+                datums[column as usize] = value.unwrap_or(pg_sys::Datum::null());
+                nulls[column as usize] = value.is_none();
+            }
+            pg_sys::ExecStoreVirtualTuple(self.0);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // While an ERROR unwinds, PostgreSQL releases the pin and the memory itself.
+        if !std::thread::panicking() {
+            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
+        }
+    }
+}
+
+/// All indexes of the table, also those that an administrator added.
+struct Indexes {
+    estate: *mut pg_sys::EState,
+    relation: *mut pg_sys::ResultRelInfo,
+}
+
+impl Indexes {
+    /// `speculative`: for insertions that may meet their key.
+    fn open(rel: pg_sys::Relation, speculative: bool) -> Indexes {
+        // SAFETY: rel is open; a range table index of 0 says that there is no range table.
+        unsafe {
+            let relation =
+                PgBox::<pg_sys::ResultRelInfo>::alloc_node(pg_sys::NodeTag::T_ResultRelInfo)
+                    .into_pg();
+            pg_sys::InitResultRelInfo(relation, rel, 0, ptr::null_mut(), 0);
+            pg_sys::ExecOpenIndices(relation, speculative);
+            Indexes {
+                estate: pg_sys::CreateExecutorState(),
+                relation,
+            }
+        }
+    }
+
+    fn close(self) {
+        // SAFETY: opened by `open`, and not used after this.
+        unsafe {
+            pg_sys::ExecCloseIndices(self.relation);
+            pg_sys::FreeExecutorState(self.estate);
+        }
+    }
+
+    /// Whether a committed row, or one of this transaction, has a key of this one. Waits for a
+    /// rival whose insertion is still open.
+    fn conflict(&self, slot: &Slot) -> bool {
+        let mut conflicting = pg_sys::ItemPointerData::default();
+        // SAFETY: relation and estate are those of `open`; no list of arbiters means all indexes.
+        unsafe {
+            !pg_sys::ExecCheckIndexConstraints(
+                self.relation,
+                slot.0,
+                self.estate,
+                &mut conflicting,
+                #[cfg(feature = "pg18")]
+                &mut (*slot.0).tts_tid,
+                ptr::null_mut(),
+            )
+        }
+    }
+
+    /// Inserts the row so that rivals of the same key wait on a token of it, then its index
+    /// entries. False: a rival came first, and the row was taken back.
+    fn insert_speculatively(&self, slot: &Slot) -> bool {
+        // SAFETY: the steps, and their order, of the executor's ON CONFLICT DO NOTHING. The calls
+        // through the access method's table are guarded, so that their errors unwind.
+        unsafe {
+            let rel = (*self.relation).ri_RelationDesc;
+            let xid = pg_sys::GetCurrentTransactionId();
+            let token = pg_sys::SpeculativeInsertionLockAcquire(xid);
+            let am = &*(*rel).rd_tableam;
+            if let Some(insert) = am.tuple_insert_speculative {
+                let command = pg_sys::GetCurrentCommandId(true);
+                pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                    insert(rel, slot.0, command, 0, ptr::null_mut(), token)
+                });
+            }
+            let mut conflict = false;
+            self.insert_entries(slot, false, Some(&mut conflict), false);
+            if let Some(complete) = am.tuple_complete_speculative {
+                pg_sys::ffi::pg_guard_ffi_boundary(|| complete(rel, slot.0, token, !conflict));
+            }
+            pg_sys::SpeculativeInsertionLockRelease(xid);
+            !conflict
+        }
+    }
+
+    fn insert_entries(
+        &self,
+        slot: &Slot,
+        update: bool,
+        conflict: Option<&mut bool>,
+        _only_summarizing: bool,
+    ) {
+        // SAFETY: the slot holds a row that was just stored, with its tid.
+        unsafe {
+            pg_sys::ExecInsertIndexTuples(
+                self.relation,
+                slot.0,
+                self.estate,
+                update,
+                conflict.is_some(),
+                conflict.map_or(ptr::null_mut(), |c| c as *mut bool),
+                ptr::null_mut(),
+                #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+                _only_summarizing,
+            );
+        }
+    }
+}
+
+fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, only_summarizing: bool) {
+    let indexes = Indexes::open(rel, false);
+    indexes.insert_entries(slot, true, None, only_summarizing);
+    indexes.close();
+}
+
+enum Updated {
+    /// A rival updated or deleted the row first.
+    Gone,
+    /// A heap-only tuple: the indexes still lead to it.
+    InPlace,
+    /// Heap-only, but block range indexes need to know.
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    Summarized,
+    /// On another page: every index needs an entry.
+    Moved,
+}
+
+fn update_tuple(rel: pg_sys::Relation, old: &Slot, new: &Slot) -> Updated {
+    let mut failure = pg_sys::TM_FailureData::default();
+    let mut lock = pg_sys::LockTupleMode::LockTupleExclusive;
+    let mut entries = Default::default();
+    // SAFETY: old holds a stored row with its tid. The access method checks on its own, under the
+    // page's lock, that the version at this tid is still the newest one; it waits for a rival's
+    // transaction. A crosscheck snapshot would be for foreign keys under REPEATABLE READ.
+    let result = unsafe {
+        let Some(update) = (*(*rel).rd_tableam).tuple_update else {
+            return Updated::Gone;
+        };
+        let command = pg_sys::GetCurrentCommandId(true);
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            update(
+                rel,
+                &mut (*old.0).tts_tid,
+                new.0,
+                command,
+                pg_sys::GetActiveSnapshot(),
+                ptr::null_mut(),
+                true,
+                &mut failure,
+                &mut lock,
+                &mut entries,
+            )
+        })
+    };
+    if result != pg_sys::TM_Result::TM_Ok {
+        return Updated::Gone;
+    }
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    return if entries {
+        Updated::Moved
+    } else {
+        Updated::InPlace
+    };
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    match entries {
+        pg_sys::TU_UpdateIndexes::TU_None => Updated::InPlace,
+        pg_sys::TU_UpdateIndexes::TU_Summarizing => Updated::Summarized,
+        _ => Updated::Moved,
+    }
+}
+
+unsafe fn primary_key(rel: pg_sys::Relation) -> pg_sys::Oid {
+    unsafe {
+        pg_sys::RelationGetPrimaryKeyIndex(
+            rel,
+            #[cfg(feature = "pg18")]
+            false,
+        )
+    }
+}
+
+unsafe fn begin_scan(rel: pg_sys::Relation, index: pg_sys::Relation) -> pg_sys::IndexScanDesc {
+    unsafe {
+        pg_sys::index_beginscan(
+            rel,
+            index,
+            &raw mut pg_sys::SnapshotSelfData,
+            #[cfg(feature = "pg18")]
+            ptr::null_mut(),
+            1,
+            0,
+        )
+    }
+}
