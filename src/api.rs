@@ -1,6 +1,9 @@
 //! The SQL functions: arguments in, one call, result out. NULL is an error and never skipped, so
 //! none of them is STRICT.
 
+// pgrx keeps an SQLSTATE only where the error type is its own ErrorReport.
+#![allow(clippy::result_large_err)]
+
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::jsonb::Jsonb;

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Runs the test suites (all of them, or those named) against the installed extension. Each prints
+# what it does; the last line counts them all. What a suite left is kept only where it failed.
+. "$(dirname "$0")/../scripts/env.sh"
+. "$ROOT/scripts/cluster.sh"
+
+passed=0 failed=0
+work=$(work_folder test)
+cp -r "$ROOT/tests" "$work/tests"
+is_root && chown -R postgres "$work/tests"
+trap 'cluster_stop "$work"; if [ $failed = 0 ]; then rm -rf "$work"; else echo "kept: $work"; fi' EXIT
+
+# count LOG PATTERN: how many lines match.
+count() { grep -cE "$2" "$1" || true; }
+
+# tally NAME STATUS PASSED FAILED: a suite that failed without saying which test counts as one.
+tally() {
+  local name=$1 status=$2 ok=$3 bad=$4
+  [ "$status" = 0 ] || [ "$bad" != 0 ] || bad=1
+  [ "$ok" != 0 ] || [ "$bad" != 0 ] || { echo "no test ran in $name"; bad=1; }
+  passed=$((passed + ok)) failed=$((failed + bad))
+  printf -- '-- %s: %d passed, %d failed\n' "$name" "$ok" "$bad"
+}
+
+# run_tap NAME COMMAND …: a program that speaks TAP.
+run_tap() {
+  local name=$1 log=$work/$1.log status=0
+  shift
+  "$@" >"$log" 2>&1 || status=$?
+  grep -E '^(ok|not ok)' "$log" || true
+  if [ "$status" != 0 ]; then sed 's/^/    /' "$log" | tail -50; fi
+  tally "$name" "$status" "$(count "$log" '^ok ')" "$(count "$log" '^not ok ')"
+}
+
+unit() {
+  say "unit: the pure modules"
+  local log=$work/unit.log status=0
+  (cd "$ROOT" && cargo test --quiet "${CARGO_FEATURES[@]}" -- --format pretty) >"$log" 2>&1 || status=$?
+  [ "$status" = 0 ] || cat "$log"
+  tally unit "$status" "$(count "$log" '^test .* ok$')" "$(count "$log" '^test .* FAILED$')"
+}
+
+# A suite of pg_regress or pg_isolation_regress, with a server of its own.
+regression() {
+  local name=$1 program=$2 log=$work/$1.log status=0
+  as_postgres mkdir "$work/$name"
+  as_postgres "$program" --temp-instance="$work/$name/instance" --bindir="$PG_BIN" \
+    --inputdir="$work/tests/$name" --outputdir="$work/$name" --encoding=UTF8 --no-locale \
+    --schedule="$work/tests/$name/schedule" >"$log" 2>&1 || status=$?
+  # PostgreSQL 16 and later speak TAP; the earlier ones say "test name ... ok".
+  grep -E '^(ok|not ok) |\.\.\. (ok|FAILED)' "$log" || cat "$log"
+  cat "$work/$name/regression.diffs" 2>/dev/null || true
+  tally "$name" "$status" "$(count "$log" '^ok |\.\.\. ok')" "$(count "$log" '^not ok |\.\.\. FAILED')"
+}
+
+regress() {
+  say "regress: what each function answers"
+  regression regress "$PGXS/../test/regress/pg_regress"
+}
+
+isolation() {
+  say "isolation: what concurrent transactions see"
+  regression isolation "$PGXS/../test/isolation/pg_isolation_regress"
+}
+
+# The Perl tests start and crash clusters of their own.
+recovery() {
+  local test
+  for test in "$work"/tests/recovery/*.pl; do
+    say "recovery: $(basename "$test" .pl)"
+    run_tap "$(basename "$test" .pl)" as_postgres env PATH="$PG_BIN:$PATH" \
+      PG_REGRESS="$PGXS/../test/regress/pg_regress" TESTDATADIR="$work/tests/tmp_check" \
+      TESTLOGDIR="$work/tests/log" TESTDIR="$work/tests" PERL5LIB="$PGXS/../test/perl:$work/tests/recovery" \
+      perl "$test"
+  done
+}
+
+clients() {
+  local test
+  say "clients: starting a private PostgreSQL $PG_MAJOR"
+  cluster_start "$work" "max_connections = 200"
+  export NODE_PATH="$ROOT/target/clients/node_modules"
+  for test in "$ROOT"/tests/clients/*.py; do
+    [ -x "$test" ] || continue
+    say "clients: $(basename "$test" .py)"
+    run_tap "$(basename "$test" .py)" "$test"
+  done
+  cluster_stop "$work"
+}
+
+[ $# -gt 0 ] || set -- unit regress isolation recovery clients
+for suite in "$@"; do "$suite"; done
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
