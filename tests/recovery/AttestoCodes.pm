@@ -1,0 +1,73 @@
+# What the tests of this folder share: a cluster with the extension, and codes to put into it.
+package AttestoCodes;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(new_primary grant put take error_of bound);
+
+# A started primary whose logging is PostgreSQL's default, as a production server's would be:
+# the test framework turns on more. @conf: further lines of postgresql.conf.
+sub new_primary
+{
+	my ($name, @conf) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(allows_streaming => 1);
+	$node->append_conf('postgresql.conf', join("\n",
+		'log_statement = none', 'log_replication_commands = off', "log_line_prefix = '%m [%p] '",
+		'fsync = on', @conf, ''));
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION attesto_codes');
+	return $node;
+}
+
+# A grant as JSON text; a hash reference of SQL-safe members overrides the defaults.
+sub grant
+{
+	my (%members) = (client_id => 'c', subject => 's', redirect_uri => 'r', @_);
+	return '{' . join(', ', map { qq("$_": "$members{$_}") } sort keys %members) . '}';
+}
+
+sub put
+{
+	my ($node, $hash, %members) = @_;
+	my $grant = grant(%members);
+	$node->safe_psql('postgres', "SELECT code_put('$hash', '$grant', 1800000000)");
+	return;
+}
+
+sub take
+{
+	my ($node, $hash, $db) = @_;
+	return $node->safe_psql($db // 'postgres', "SELECT status FROM code_take('$hash')");
+}
+
+# The SQLSTATE that a statement ends with, '' where it succeeds.
+sub error_of
+{
+	my ($node, $sql) = @_;
+	my ($status, $out, $err) =
+	  $node->psql('postgres', "\\set VERBOSITY sqlstate\n$sql", on_error_stop => 1);
+	return $err =~ /ERROR:  (\w+)/ ? $1 : $err;
+}
+
+# Runs a statement once with :name variables sent as bound parameters, as a driver does, and
+# returns what the client was told. pgbench is the one tool at hand that binds.
+sub bound
+{
+	my ($node, $sql, %variables) = @_;
+	my $script = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
+	append_to_file($script, "$sql\n");
+	my ($out, $err) = ('', '');
+	IPC::Run::run(
+		[ 'pgbench', '-n', '-M', 'extended', '-t', '1', '-f', $script, '-h', $node->host, '-p', $node->port,
+		  (map { ('-D', "$_=$variables{$_}") } sort keys %variables), 'postgres' ],
+		'>', \$out, '2>', \$err);
+	return $out . $err;
+}
+
+1;
