@@ -3,7 +3,7 @@ BEGIN
   IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
     RAISE EXCEPTION 'attesto_codes needs a database with the encoding UTF8'
       USING ERRCODE = 'feature_not_supported',
-            HINT = 'CREATE DATABASE … ENCODING ''UTF8'' TEMPLATE template0, then CREATE EXTENSION there.';
+            HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0, then CREATE EXTENSION there.';
   END IF;
 END
 $$;
@@ -60,7 +60,7 @@ COMMENT ON COLUMN @extschema@.authorizations.code_challenge IS
 COMMENT ON COLUMN @extschema@.authorizations.code_challenge_method IS
   'S256 where there is a challenge, else NULL (RFC 7636 section 4.3).';
 COMMENT ON COLUMN @extschema@.authorizations.cnf IS
-  'The key that the code is bound to, as a confirmation claim {"jkt": …} (RFC 7800, RFC 9449 section 10).';
+  'The key that the code is bound to, as a confirmation claim {"jkt": ...} (RFC 7800, RFC 9449 section 10).';
 COMMENT ON COLUMN @extschema@.authorizations.nonce IS
   'The OpenID Connect nonce of the authorization request.';
 COMMENT ON COLUMN @extschema@.authorizations.family_id IS

@@ -251,6 +251,8 @@ impl Drop for Slot {
 struct Indexes {
     estate: *mut pg_sys::EState,
     relation: *mut pg_sys::ResultRelInfo,
+    /// The one index whose conflicts are ours to report.
+    pkey: *mut pg_sys::List,
 }
 
 impl Indexes {
@@ -266,6 +268,7 @@ impl Indexes {
             Indexes {
                 estate: pg_sys::CreateExecutorState(),
                 relation,
+                pkey: pg_sys::lappend_oid(ptr::null_mut(), primary_key(rel)),
             }
         }
     }
@@ -278,11 +281,11 @@ impl Indexes {
         }
     }
 
-    /// Whether a committed row, or one of this transaction, has a key of this one. Waits for a
+    /// Whether a committed row, or one of this transaction, has the key of this one. Waits for a
     /// rival whose insertion is still open.
     fn conflict(&self, slot: &Slot) -> bool {
         let mut conflicting = pg_sys::ItemPointerData::default();
-        // SAFETY: relation and estate are those of `open`; no list of arbiters means all indexes.
+        // SAFETY: relation, estate and pkey are those of `open`.
         unsafe {
             !pg_sys::ExecCheckIndexConstraints(
                 self.relation,
@@ -291,7 +294,7 @@ impl Indexes {
                 &mut conflicting,
                 #[cfg(feature = "pg18")]
                 &mut (*slot.0).tts_tid,
-                ptr::null_mut(),
+                self.pkey,
             )
         }
     }
@@ -338,7 +341,7 @@ impl Indexes {
                 update,
                 conflict.is_some(),
                 conflict.map_or(ptr::null_mut(), |c| c as *mut bool),
-                ptr::null_mut(),
+                self.pkey,
                 #[cfg(not(any(feature = "pg14", feature = "pg15")))]
                 _only_summarizing,
             );

@@ -1,0 +1,29 @@
+-- No error holds a code, a hash or a member's value in any of its fields.
+CREATE FUNCTION pg_temp.error(call text, OUT code text, OUT leaks boolean) LANGUAGE plpgsql AS $$
+DECLARE f1 text; f2 text; f3 text; f4 text; f5 text; f6 text; f7 text; f8 text; f9 text;
+BEGIN
+  EXECUTE call USING 'SECRET-hash', '{"client_id": "SECRET", "subject": "SECRET", "redirect_uri": "SECRET", "nonce": "SECRET"}'::jsonb;
+  code := 'none';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, f1 = MESSAGE_TEXT, f2 = PG_EXCEPTION_DETAIL, f3 = PG_EXCEPTION_HINT,
+    f4 = PG_EXCEPTION_CONTEXT, f5 = COLUMN_NAME, f6 = CONSTRAINT_NAME, f7 = PG_DATATYPE_NAME, f8 = TABLE_NAME, f9 = SCHEMA_NAME;
+  leaks := concat_ws(' ', f1, f2, f3, f4, f5, f6, f7, f8, f9) ~ 'SECRET';
+END $$;
+SELECT code_put('SECRET-hash', '{"client_id": "SECRET", "subject": "SECRET", "redirect_uri": "SECRET", "nonce": "SECRET"}', 1800000000);
+SELECT n, code, leaks FROM (VALUES
+  (1, 'SELECT code_put($1, $2, 1800000000)'),
+  (2, 'SELECT code_mark_consumed($1)'),
+  (3, 'SELECT code_put($1, to_jsonb($1), 1800000000)'),
+  (4, 'SELECT code_put($1, $2 || jsonb_build_object(''scope'', $1), 1800000000)'),
+  (5, 'SELECT code_put($1, $2 || jsonb_build_object(''claims'', $1), 1800000000)'),
+  (6, 'SELECT code_put($1, $2 || jsonb_build_object(''nonce'', ARRAY[$1]), 1800000000)'),
+  (7, 'SELECT code_put($1, $2 || jsonb_build_object(''code_challenge_method'', $1), 1800000000)'),
+  (8, 'SELECT code_put($1, $2 - ''subject'', 1800000000)'),
+  (9, 'SELECT code_put(repeat($1, 30), $2, 1800000000)'),
+  (10, 'SELECT code_take(repeat($1, 30))'),
+  (11, 'SELECT code_put($1 || 1, $2, 9223372036854775807)'),
+  (12, 'SELECT code_mark_consumed($1, to_jsonb($1))'),
+  (13, 'SELECT code_put($1, NULL, 1800000000)')) calls(n, call), pg_temp.error(call) ORDER BY n;
+-- The measure does move.
+SELECT code, leaks FROM pg_temp.error('SELECT $1::integer');
+TRUNCATE authorizations;

@@ -1,0 +1,21 @@
+-- A NULL argument of any function is 22004 and never skipped.
+\set least '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
+SELECT code_put(NULL, :'least', 1800000000);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_put('h', NULL, 1800000000);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_put('h', :'least', NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_put(NULL, NULL, NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM code_get(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM code_take(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_mark_consumed(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_mark_consumed('h', NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_hash(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) FROM authorizations;

@@ -1,0 +1,60 @@
+-- The key's index is used for every call, whatever the planner thinks of an empty table or is told: no sequential scan.
+\set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
+TRUNCATE authorizations;
+VACUUM ANALYZE authorizations;
+CREATE TEMP VIEW scans AS SELECT seq_scan, seq_tup_read, idx_scan FROM pg_stat_xact_user_tables WHERE relid = 'authorizations'::regclass;
+-- Plans are made while the table is empty.
+PREPARE put AS SELECT code_put($1, $2, $3);
+PREPARE get AS SELECT expires_at FROM code_get($1);
+PREPARE take AS SELECT status, expires_at FROM code_take($1);
+PREPARE mark AS SELECT code_mark_consumed($1);
+EXECUTE get('h');
+EXECUTE take('h');
+EXECUTE mark('h');
+CREATE FUNCTION pg_temp.cycle(name text, n integer) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE key text; answer text; good bigint := 0;
+BEGIN
+  FOR i IN 1 .. n LOOP
+    key := name || i;
+    PERFORM code_put(key, '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 1800000000);
+    PERFORM code_get(key);
+    SELECT status INTO answer FROM code_take(key);
+    CONTINUE WHEN answer <> 'ok' OR code_mark_consumed(key) <> 'ok';
+    SELECT status INTO answer FROM code_take(key);
+    CONTINUE WHEN answer <> 'consumed';
+    good := good + 1;
+  END LOOP;
+  RETURN good;
+END $$;
+SELECT pg_temp.cycle('first', 1);
+
+SET plan_cache_mode = force_generic_plan;
+BEGIN;
+SELECT seq_scan AS seq, seq_tup_read AS read, idx_scan AS idx FROM scans \gset
+SELECT pg_temp.cycle('generic', 200);
+EXECUTE put('h', :'grant', 1800000000);
+EXECUTE get('h');
+EXECUTE take('h');
+EXECUTE mark('h');
+SELECT seq_scan - :seq AS seq_scan, seq_tup_read - :read AS seq_tup_read, idx_scan - :idx >= 400 AS idx_scan FROM scans;
+COMMIT;
+
+SET plan_cache_mode = force_custom_plan;
+SET enable_indexscan = off;
+SET enable_indexonlyscan = off;
+SET enable_bitmapscan = off;
+BEGIN;
+SELECT seq_scan AS seq, seq_tup_read AS read, idx_scan AS idx FROM scans \gset
+SELECT pg_temp.cycle('custom', 200);
+EXECUTE put('i', :'grant', 1800000000);
+EXECUTE get('i');
+EXECUTE take('i');
+EXECUTE mark('i');
+SELECT seq_scan - :seq AS seq_scan, seq_tup_read - :read AS seq_tup_read, idx_scan - :idx >= 400 AS idx_scan FROM scans;
+-- The measure does move.
+SELECT count(*) FROM authorizations WHERE code_hash = 'i';
+SELECT seq_scan - :seq AS seq_scan FROM scans;
+COMMIT;
+RESET ALL;
+DEALLOCATE ALL;
+TRUNCATE authorizations;
