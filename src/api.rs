@@ -7,9 +7,9 @@
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::jsonb::Jsonb;
-use crate::secret;
 use crate::store::{self, Marked, Taken};
 use crate::table::{Access, Table};
+use crate::{secret, take};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -50,7 +50,12 @@ fn code_get(
 /// Presents a code and spends it: exactly one call ever is answered `ok` (RFC 6749, section 4.1.2;
 /// RFC 9700, section 4.2.4). `expires_at` is in unix seconds, and the caller compares it.
 ///
-/// Errors: 22004, 22023, 25006.
+/// The spend is committed and on disk when this returns, whatever becomes of the caller's
+/// transaction, unless attesto_codes.take_in_transaction says otherwise.
+///
+/// Errors: 22004, 22023, 25001 where the setting refuses, 25006, 53400 where no background worker
+/// is free, 55P03 where an open transaction holds the row or the table, 57P01 where the worker
+/// ended without an answer.
 #[pg_extern]
 #[allow(clippy::type_complexity)]
 fn code_take(
@@ -70,8 +75,7 @@ fn code_take(
 > {
     let code_hash = key(code_hash)?;
     writable("code_take()")?;
-    let taken = Table::with(fcinfo, Access::Write, |table| store::take(table, code_hash))?;
-    Ok(TableIterator::once(match taken {
+    Ok(TableIterator::once(match take::take(fcinfo, code_hash)? {
         Taken::Ok(entry) => ("ok", Some(entry.data), Some(entry.expires_at), None),
         Taken::Consumed(meta) => ("consumed", None, None, Some(meta)),
         Taken::Error => ("error", None, None, None),

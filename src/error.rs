@@ -23,6 +23,14 @@ pub enum Error {
     NotTaken,
     /// The transaction, or the whole server, is read-only.
     ReadOnly(&'static str),
+    /// The surrounding transaction could undo the spend, and the settings refuse that.
+    InTransaction,
+    /// An open transaction, perhaps the caller's own, holds the row or the table.
+    Locked,
+    /// There is no background worker to be had.
+    NoWorker,
+    /// The background worker ended before it answered.
+    NoAnswer,
     /// The table is not where the function is.
     NoTable,
     /// The row holds what this extension would never write.
@@ -94,6 +102,30 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             format!("cannot execute {function} in a read-only transaction"),
             "The transaction is READ ONLY, or the server is a standby.".into(),
             "Call it on the primary, in a READ WRITE transaction.",
+        ),
+        Error::InTransaction => (
+            ERRCODE_ACTIVE_SQL_TRANSACTION,
+            "code_take cannot run where its transaction could be rolled back".into(),
+            "The setting attesto_codes.take_in_transaction is \"refuse\".".into(),
+            "Call it in autocommit as SELECT * FROM code_take($1), before the transaction begins.",
+        ),
+        Error::Locked => (
+            ERRCODE_LOCK_NOT_AVAILABLE,
+            "authorization code is locked".into(),
+            "An open transaction, perhaps this one, has held the code's row or table for one second; the code is still live.".into(),
+            "End the transaction that holds the lock, and take the code again.",
+        ),
+        Error::NoWorker => (
+            ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            "no background worker is free to commit the take".into(),
+            "The code is still live.".into(),
+            "Raise max_worker_processes, or call code_take in autocommit as SELECT * FROM code_take($1).",
+        ),
+        Error::NoAnswer => (
+            ERRCODE_ADMIN_SHUTDOWN,
+            "the background worker that commits the take ended without an answer".into(),
+            "The code may be spent; its entry was not handed out.".into(),
+            "Take the code again; an answer other than ok means that it is spent.",
         ),
         Error::NoTable => (
             ERRCODE_UNDEFINED_TABLE,

@@ -4,8 +4,12 @@ use crate::error::Error;
 use crate::grant::{self, Grant};
 use crate::jsonb::Jsonb;
 use crate::numeric_date;
-use crate::table::{Column, Row, Table, Values};
+use crate::table::{Column, Rival, Row, Table, Update, Values};
 use pgrx::{check_for_interrupts, pg_sys};
+
+/// How often a take looks at a row that changes under its eyes. Once is what the life of a code
+/// needs: who finds it live and loses, finds it spent.
+const ATTEMPTS: usize = 3;
 
 /// What a live code stands for.
 pub struct Entry {
@@ -64,9 +68,13 @@ pub fn get(table: &Table, code_hash: &str) -> Result<Option<Entry>, Error> {
     }
 }
 
-/// Presents a code: the one place where a live code becomes spent.
-pub fn take(table: &Table, code_hash: &str) -> Result<Taken, Error> {
-    loop {
+/// Presents a code. `spend` is called with a live row, to make it a spent one.
+pub fn take(
+    table: &Table,
+    code_hash: &str,
+    spend: impl Fn(&Row, &Entry) -> Result<Update, Error>,
+) -> Result<Taken, Error> {
+    for _ in 0..ATTEMPTS {
         check_for_interrupts!();
         let Some(row) = table.find(code_hash) else {
             return Ok(Taken::Error);
@@ -78,9 +86,25 @@ pub fn take(table: &Table, code_hash: &str) -> Result<Taken, Error> {
             return Ok(Taken::Error);
         }
         let entry = entry(&row)?;
-        if table.update(&row, Values::default().set(Column::ConsumedAt, now())) {
-            return Ok(Taken::Ok(entry));
+        match spend(&row, &entry)? {
+            Update::Done => return Ok(Taken::Ok(entry)),
+            Update::Gone => {}
+            Update::Busy => return Err(Error::Locked),
         }
+    }
+    Err(Error::Locked)
+}
+
+/// Marks a live row as spent: the one place where that happens.
+pub fn spend(table: &Table, row: &Row, rival: Rival) -> Update {
+    table.update(row, Values::default().set(Column::ConsumedAt, now()), rival)
+}
+
+/// Finds a code and spends it, if it is live.
+pub fn spend_by_hash(table: &Table, code_hash: &str, rival: Rival) -> Update {
+    match table.find(code_hash) {
+        Some(row) if is_live(&row) => spend(table, &row, rival),
+        _ => Update::Gone,
     }
 }
 
@@ -103,7 +127,7 @@ pub fn mark_consumed(table: &Table, code_hash: &str, meta: Jsonb) -> Result<Mark
         let redeemed = Values::default()
             .set(Column::ConsumedSuccess, true)
             .set(Column::ConsumedMeta, Jsonb(meta.0.clone()));
-        if table.update(&row, redeemed) {
+        if table.update(&row, redeemed, Rival::Wait) == Update::Done {
             return Ok(Marked::Ok);
         }
     }

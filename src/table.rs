@@ -51,6 +51,23 @@ pub enum Access {
     Write,
 }
 
+/// What to do about an open transaction that holds the row.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Rival {
+    Wait,
+    GiveUp,
+}
+
+/// How an update ended.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Update {
+    Done,
+    /// A rival changed or deleted the row first: the caller has to find it again.
+    Gone,
+    /// An open transaction holds the row (only where the caller gives up on a rival).
+    Busy,
+}
+
 /// The open table and its primary key.
 pub struct Table {
     rel: pg_sys::Relation,
@@ -78,41 +95,75 @@ impl Table {
     /// Opens the table for the time of `work`.
     ///
     /// It is the one in the schema of the called function: only who may replace the extension's own
-    /// objects can put another one there. Locks stay until the transaction ends, as the executor's
-    /// do. After an ERROR nothing is closed here: PostgreSQL's resource owner does that.
+    /// objects can put another one there.
     pub fn with<T>(
         function: pg_sys::FunctionCallInfo,
         access: Access,
         work: impl FnOnce(&Table) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mode = match access {
-            Access::Read => pg_sys::AccessShareLock,
-            Access::Write => pg_sys::RowExclusiveLock,
-        } as pg_sys::LOCKMODE;
-        // SAFETY: fcinfo is that of the running function, whose flinfo is set. The relations are
-        // closed once, after the last use: `work` cannot keep what borrows from the Table.
+        // SAFETY: fcinfo is that of the running function, whose flinfo is set.
         unsafe {
             let schema = pg_sys::get_func_namespace((*(*function).flinfo).fn_oid);
             let oid = pg_sys::get_relname_relid(c"authorizations".as_ptr(), schema);
             if oid == pg_sys::InvalidOid {
                 return Err(Error::NoTable);
             }
-            let rel = pg_sys::table_open(oid, mode);
+            let mode = match access {
+                Access::Read => pg_sys::AccessShareLock,
+                Access::Write => pg_sys::RowExclusiveLock,
+            } as pg_sys::LOCKMODE;
+            Table::run(pg_sys::table_open(oid, mode), mode, work)
+        }
+    }
+
+    /// Opens the table of this oid for writing. `None`: it is locked, or gone.
+    pub fn with_oid<T>(oid: pg_sys::Oid, work: impl FnOnce(&Table) -> T) -> Option<T> {
+        let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+        // SAFETY: the lock is held before the relation is opened.
+        unsafe {
+            if !pg_sys::ConditionalLockRelationOid(oid, mode) {
+                return None;
+            }
+            let rel = pg_sys::try_relation_open(oid, pg_sys::NoLock as _);
+            if rel.is_null() {
+                return None;
+            }
+            Table::run(rel, mode, |table| Ok(work(table))).ok()
+        }
+    }
+
+    /// Locks stay until the transaction ends, as the executor's do. After an ERROR nothing is closed
+    /// here: PostgreSQL's resource owner does that.
+    unsafe fn run<T>(
+        rel: pg_sys::Relation,
+        mode: pg_sys::LOCKMODE,
+        work: impl FnOnce(&Table) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // SAFETY: rel is open and locked. The relations are closed once, after the last use: `work`
+        // cannot keep what borrows from the Table.
+        unsafe {
             let pkey = primary_key(rel);
             let complete = (*(*rel).rd_att).natts as usize >= COLUMNS;
-            if !complete || pkey == pg_sys::InvalidOid {
-                pg_sys::table_close(rel, mode);
-                return Err(Error::NoTable);
-            }
-            let table = Table {
-                rel,
-                pkey: pg_sys::index_open(pkey, mode),
+            let result = if complete && pkey != pg_sys::InvalidOid {
+                let table = Table {
+                    rel,
+                    pkey: pg_sys::index_open(pkey, mode),
+                };
+                let result = work(&table);
+                pg_sys::index_close(table.pkey, pg_sys::NoLock as _);
+                result
+            } else {
+                Err(Error::NoTable)
             };
-            let result = work(&table);
-            pg_sys::index_close(table.pkey, pg_sys::NoLock as _);
-            pg_sys::table_close(table.rel, pg_sys::NoLock as _);
+            pg_sys::table_close(rel, pg_sys::NoLock as _);
             result
         }
+    }
+
+    /// Names the table to another process.
+    pub fn oid(&self) -> pg_sys::Oid {
+        // SAFETY: rel is open.
+        unsafe { (*self.rel).rd_id }
     }
 
     /// The newest committed version of a row, or this transaction's own.
@@ -168,24 +219,39 @@ impl Table {
         inserted
     }
 
-    /// Replaces a row version by a newer one, after waiting for a rival that holds the row. False:
-    /// the rival changed or deleted it, and the caller has to find the row again.
-    pub fn update(&self, row: &Row, values: Values) -> bool {
+    /// Replaces a row version by a newer one.
+    pub fn update(&self, row: &Row, values: Values, rival: Rival) -> Update {
         let slot = Slot::of(self.rel);
         slot.fill(Some(&row.slot), values);
-        match update_tuple(self.rel, &row.slot, &slot) {
-            Updated::Gone => return false,
-            Updated::InPlace => {}
+        let indexes = match update_tuple(self.rel, &row.slot, &slot, rival) {
+            Ok(indexes) => indexes,
+            Err(update) => return update,
+        };
+        match indexes {
+            Entries::None => {}
             #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-            Updated::Summarized => insert_index_entries(self.rel, &slot, true),
-            Updated::Moved => insert_index_entries(self.rel, &slot, false),
+            Entries::Summarizing => insert_index_entries(self.rel, &slot, true),
+            Entries::All => insert_index_entries(self.rel, &slot, false),
         }
         unsafe { pg_sys::CommandCounterIncrement() };
-        true
+        Update::Done
     }
 }
 
 impl Row<'_> {
+    /// Whether this transaction inserted the row: nobody else can see it.
+    pub fn is_of_this_transaction(&self) -> bool {
+        // SAFETY: the slot holds a stored row; the tuple that it answers lies in its pinned page.
+        unsafe {
+            let mut copied = false;
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot.0, false, &mut copied);
+            let header = (*tuple).t_data;
+            let updated = u32::from((*header).t_infomask) & pg_sys::HEAP_UPDATED != 0;
+            !updated
+                && pg_sys::TransactionIdIsCurrentTransactionId((*header).t_choice.t_heap.t_xmin)
+        }
+    }
+
     /// A column's value, `None` where it is NULL.
     pub fn get<T: FromDatum>(&self, column: Column) -> Option<T> {
         let attribute = column as usize;
@@ -355,28 +421,32 @@ fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, only_summarizing: bo
     indexes.close();
 }
 
-enum Updated {
-    /// A rival updated or deleted the row first.
-    Gone,
+/// The index entries that an updated row needs.
+enum Entries {
     /// A heap-only tuple: the indexes still lead to it.
-    InPlace,
+    None,
     /// Heap-only, but block range indexes need to know.
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    Summarized,
-    /// On another page: every index needs an entry.
-    Moved,
+    Summarizing,
+    /// On another page, or with another key.
+    All,
 }
 
-fn update_tuple(rel: pg_sys::Relation, old: &Slot, new: &Slot) -> Updated {
+fn update_tuple(
+    rel: pg_sys::Relation,
+    old: &Slot,
+    new: &Slot,
+    rival: Rival,
+) -> Result<Entries, Update> {
     let mut failure = pg_sys::TM_FailureData::default();
     let mut lock = pg_sys::LockTupleMode::LockTupleExclusive;
     let mut entries = Default::default();
     // SAFETY: old holds a stored row with its tid. The access method checks on its own, under the
-    // page's lock, that the version at this tid is still the newest one; it waits for a rival's
-    // transaction. A crosscheck snapshot would be for foreign keys under REPEATABLE READ.
+    // page's lock, that the version at this tid is still the newest one. A crosscheck snapshot would
+    // be for foreign keys under REPEATABLE READ.
     let result = unsafe {
         let Some(update) = (*(*rel).rd_tableam).tuple_update else {
-            return Updated::Gone;
+            return Err(Update::Gone);
         };
         let command = pg_sys::GetCurrentCommandId(true);
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
@@ -387,28 +457,26 @@ fn update_tuple(rel: pg_sys::Relation, old: &Slot, new: &Slot) -> Updated {
                 command,
                 pg_sys::GetActiveSnapshot(),
                 ptr::null_mut(),
-                true,
+                rival == Rival::Wait,
                 &mut failure,
                 &mut lock,
                 &mut entries,
             )
         })
     };
-    if result != pg_sys::TM_Result::TM_Ok {
-        return Updated::Gone;
+    match result {
+        pg_sys::TM_Result::TM_Ok => {}
+        pg_sys::TM_Result::TM_BeingModified => return Err(Update::Busy),
+        _ => return Err(Update::Gone),
     }
     #[cfg(any(feature = "pg14", feature = "pg15"))]
-    return if entries {
-        Updated::Moved
-    } else {
-        Updated::InPlace
-    };
+    return Ok(if entries { Entries::All } else { Entries::None });
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    match entries {
-        pg_sys::TU_UpdateIndexes::TU_None => Updated::InPlace,
-        pg_sys::TU_UpdateIndexes::TU_Summarizing => Updated::Summarized,
-        _ => Updated::Moved,
-    }
+    Ok(match entries {
+        pg_sys::TU_UpdateIndexes::TU_None => Entries::None,
+        pg_sys::TU_UpdateIndexes::TU_Summarizing => Entries::Summarizing,
+        _ => Entries::All,
+    })
 }
 
 unsafe fn primary_key(rel: pg_sys::Relation) -> pg_sys::Oid {

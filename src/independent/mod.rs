@@ -1,0 +1,202 @@
+//! Spends that no caller can undo: a background worker commits them in a transaction of its own.
+//!
+//! The protocol, seen from the backend that called code_take (the caller):
+//!
+//! 1. The caller reads the row. Only where the code is live does it go on; a replay of a spent code
+//!    costs no worker, no write and no wait.
+//! 2. It sends an order (database, table, code_hash) and waits on its latch, open to cancellation.
+//! 3. A worker, connected to that database, finds the row anew, marks it spent, and commits, flushed
+//!    to disk and to the synchronous standbys. Then it answers:
+//!    - `Spent`: this order, and no other ever, spent the code. The caller hands out the entry.
+//!    - `NotLive`: somebody else was first. The caller looks again, at what is now a spent code.
+//!    - `Busy`: an open transaction held the row or the table for one second. Nothing happened.
+//!      This is what a caller gets that holds such a lock itself: never a hang, since a worker never
+//!      waits for a lock.
+//!
+//! The winner is told apart by the row's own update: of two transactions only one can replace a row
+//! version, and the answer goes to the one whose order did it.
+//!
+//! Where things fail:
+//! - No worker can be had: error 53400. The order is withdrawn, the code stays live.
+//! - The caller is cancelled or dies while it waits: the order may still be carried out. The code is
+//!   spent then, and nobody got the entry: a presentation that failed.
+//! - The worker dies before its commit: PostgreSQL rolls back, the code stays live, error 57P01 asks
+//!   the caller to try again. It dies after: the same error, the code is spent. The caller cannot
+//!   tell the two apart, and nothing is handed out in either.
+//! - The server crashes: what was answered `Spent` was flushed before.
+//!
+//! There are two ways to a worker. `oneshot` starts one for each order and needs no configuration;
+//! `resident` keeps one for each database while there is work, which needs shared memory and so
+//! shared_preload_libraries, and commits the orders that wait together in one transaction.
+
+mod oneshot;
+mod resident;
+
+use crate::error::Error;
+use crate::store;
+use crate::table::{Rival, Table, Update};
+use crate::undo;
+use pgrx::pg_sys;
+use std::time::{Duration, Instant};
+
+/// How long an order may find the row or the table locked.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two tries of an order that found a lock.
+const PAUSE: Duration = Duration::from_millis(5);
+
+const CODE_HASH_BYTES: usize = 255;
+
+/// One code to be spent, as it lies in shared memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Order {
+    database: pg_sys::Oid,
+    table: pg_sys::Oid,
+    length: u8,
+    code_hash: [u8; CODE_HASH_BYTES],
+}
+
+impl Order {
+    const NONE: Order = Order {
+        database: pg_sys::InvalidOid,
+        table: pg_sys::InvalidOid,
+        length: 0,
+        code_hash: [0; CODE_HASH_BYTES],
+    };
+
+    fn new(table: pg_sys::Oid, hash: &str) -> Result<Order, Error> {
+        let mut order = Order {
+            // SAFETY: reads a variable of this backend.
+            database: unsafe { pg_sys::MyDatabaseId },
+            table,
+            length: u8::try_from(hash.len()).map_err(|_| Error::CodeHash)?,
+            ..Order::NONE
+        };
+        order.code_hash[..hash.len()].copy_from_slice(hash.as_bytes());
+        Ok(order)
+    }
+
+    fn code_hash(&self) -> &str {
+        std::str::from_utf8(&self.code_hash[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+/// How an order ended. The numbers lie in shared memory, where 0 means that it has not.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Outcome {
+    Spent = 1,
+    NotLive = 2,
+    Busy = 3,
+    /// The worker ended without an answer.
+    Unknown = 4,
+}
+
+impl Outcome {
+    fn from_number(number: u32) -> Option<Outcome> {
+        match number {
+            0 => None,
+            1 => Some(Outcome::Spent),
+            2 => Some(Outcome::NotLive),
+            3 => Some(Outcome::Busy),
+            _ => Some(Outcome::Unknown),
+        }
+    }
+}
+
+/// Before the server starts its first backend.
+pub fn init() {
+    resident::init();
+}
+
+/// Spends a live code in a transaction of its own.
+pub fn spend(table: &Table, code_hash: &str) -> Result<Update, Error> {
+    let order = Order::new(table.oid(), code_hash)?;
+    let outcome = match resident::send(order)? {
+        Some(outcome) => outcome,
+        None => oneshot::send(order)?,
+    };
+    match outcome {
+        Outcome::Spent => Ok(Update::Done),
+        Outcome::NotLive => Ok(Update::Gone),
+        Outcome::Busy => Ok(Update::Busy),
+        Outcome::Unknown => Err(Error::NoAnswer),
+    }
+}
+
+// pgrx's own declarations are wrapped in a guard that has no place in a signal handler.
+unsafe extern "C-unwind" {
+    fn die(signal: std::ffi::c_int);
+    fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
+}
+
+/// Connects this worker process to a database, as the superuser that owns the cluster.
+fn connect(database: pg_sys::Oid) {
+    // SAFETY: the process was started as a background worker with access to databases. `die` makes
+    // SIGTERM end it at the next safe point, where the default would end it anywhere.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let set = pg_sys::pqsignal;
+        #[cfg(feature = "pg18")]
+        let set = pg_sys::pqsignal_be;
+        set(pg_sys::SIGTERM as i32, Some(die));
+        set(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::InvalidOid, 0);
+    }
+}
+
+/// Carries out orders in one transaction, in their order, and commits it.
+fn commit(orders: &[Order]) -> Vec<Outcome> {
+    // SAFETY: a worker's transaction, as every one of PostgreSQL's own workers has it. An ERROR
+    // ends the process, and with it the transaction.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        undo::flush_on_commit();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let outcomes = orders.iter().map(carry_out).collect();
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        outcomes
+    }
+}
+
+fn carry_out(order: &Order) -> Outcome {
+    let spend = |table: &Table| store::spend_by_hash(table, order.code_hash(), Rival::GiveUp);
+    match Table::with_oid(order.table, spend) {
+        Some(Update::Done) => Outcome::Spent,
+        Some(Update::Gone) => Outcome::NotLive,
+        Some(Update::Busy) | None => Outcome::Busy,
+    }
+}
+
+/// Carries out one order, again and again while it finds a lock and there is patience left.
+fn commit_patiently(order: Order) -> Outcome {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match commit(&[order]).first() {
+            Some(Outcome::Busy) if Instant::now() < deadline => {
+                pause(PAUSE);
+            }
+            outcome => return outcome.copied().unwrap_or(Outcome::Unknown),
+        }
+    }
+}
+
+/// Waits for this process's latch. True: it was set; false: the time is over.
+fn pause(time: Duration) -> bool {
+    // SAFETY: the latch of this process; the postmaster's death ends the process.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        let woken = pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            time.as_millis() as _,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        pgrx::check_for_interrupts!();
+        woken & pg_sys::WL_LATCH_SET as i32 != 0
+    }
+}

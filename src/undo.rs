@@ -1,0 +1,231 @@
+//! Whether anything can still undo what the running statement does, before it is committed.
+//!
+//! A take that runs as a statement of its own is committed by that statement, and needs no help.
+//! Everything else can be undone: by ROLLBACK, by a later statement of the same transaction,
+//! message or pipeline, by a function around the call, by another part of the same query. Only
+//! what is known to be safe counts as safe.
+
+use pgrx::{pg_guard, pg_sys};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::ptr;
+
+/// Entries above this many bytes may leave the server's send buffer (8 kB) before the commit.
+pub const SENT_AFTER_COMMIT: usize = 4096;
+
+thread_local! {
+    /// Whether interrupts wait for this transaction's commit.
+    static HELD: Cell<bool> = const { Cell::new(false) };
+    /// The innermost query that runs, if it has no row limit.
+    static RUN_TO_END: Cell<*const pg_sys::QueryDesc> = const { Cell::new(ptr::null()) };
+}
+
+/// The hook that was there before ours.
+static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
+
+/// Whether the function is called by a whole statement that nothing but itself decides: outside a
+/// transaction block, READ COMMITTED, and a plan that is nothing but the call.
+pub fn is_final(function: pg_sys::FunctionCallInfo) -> bool {
+    // SAFETY: reads variables of this backend and the plan that it is running; fcinfo is that of
+    // the running function.
+    unsafe {
+        pg_sys::XactIsoLevel == pg_sys::XACT_READ_COMMITTED as i32
+            && !pg_sys::IsInTransactionBlock(true)
+            && pg_sys::pg_get_client_encoding() == pg_sys::GetDatabaseEncoding()
+            && is_whole_statement(function)
+    }
+}
+
+/// To be called after the spend where `is_final`: the statement commits as soon as it ends, even in
+/// a pipeline, flushed to disk and to the synchronous standbys, and cannot be cancelled before.
+pub fn commit_at_once() {
+    // SAFETY: sets variables of this backend. The interrupts are resumed when this transaction
+    // commits; an ERROR resets the counter itself.
+    unsafe {
+        flush_on_commit();
+        pg_sys::MyXactFlags |= pg_sys::XACT_FLAGS_NEEDIMMEDIATECOMMIT as i32;
+        pg_sys::InterruptHoldoffCount += 1;
+    }
+    HELD.set(true);
+}
+
+/// Makes the commit of this transaction wait as synchronous_commit = on does, if it would not.
+pub fn flush_on_commit() {
+    // SAFETY: the same as SET LOCAL, which any role may do.
+    unsafe {
+        if pg_sys::synchronous_commit
+            < pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32
+        {
+            pg_sys::set_config_option(
+                c"synchronous_commit".as_ptr(),
+                c"on".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_LOCAL,
+                true,
+                0,
+                false,
+            );
+        }
+    }
+}
+
+/// Registers, once a process, what watches the executor and what resumes the interrupts. A session
+/// loads the library when it prepares its first call, and so before it runs it.
+pub fn init() {
+    // SAFETY: the callbacks live as long as the library, which is never unloaded.
+    unsafe {
+        PREVIOUS_RUN = pg_sys::ExecutorRun_hook;
+        pg_sys::ExecutorRun_hook = Some(executor_run);
+        pg_sys::RegisterXactCallback(Some(at_transaction_end), ptr::null_mut());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn at_transaction_end(
+    event: pg_sys::XactEvent::Type,
+    _argument: *mut std::ffi::c_void,
+) {
+    if !HELD.get() {
+        return;
+    }
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => {
+            HELD.set(false);
+            // SAFETY: undoes the increment of commit_at_once.
+            unsafe { pg_sys::InterruptHoldoffCount -= 1 };
+        }
+        // The ERROR that led here has reset the counter.
+        pg_sys::XactEvent::XACT_EVENT_ABORT => HELD.set(false),
+        _ => {}
+    }
+}
+
+/// Whether the client's statement is `SELECT columns FROM the_call`, run to its end.
+unsafe fn is_whole_statement(function: pg_sys::FunctionCallInfo) -> bool {
+    unsafe {
+        let Some(portal) = pg_sys::ActivePortal.as_ref() else {
+            return false;
+        };
+        // Cursors, and the portals of EXECUTE and of server-side functions, have names.
+        let Some(query) = portal.queryDesc.as_ref() else {
+            return false;
+        };
+        portal.strategy == pg_sys::PortalStrategy::PORTAL_ONE_SELECT
+            && !portal.name.is_null()
+            && CStr::from_ptr(portal.name).is_empty()
+            && runs_to_its_end(query)
+            && calling_query(function) == query.estate
+            && is_sent_to_client(query)
+            && is_lone_call(query.plannedstmt)
+    }
+}
+
+/// Whether a query is being run without a row limit. An Execute message with a limit leaves its
+/// portal, and so the transaction, open; so does a cursor.
+fn runs_to_its_end(query: *const pg_sys::QueryDesc) -> bool {
+    RUN_TO_END.get() == query
+}
+
+// pgrx's own declaration is wrapped in a guard, see below.
+unsafe extern "C-unwind" {
+    #[cfg(not(feature = "pg18"))]
+    fn standard_ExecutorRun(
+        query: *mut pg_sys::QueryDesc,
+        direction: pg_sys::ScanDirection::Type,
+        count: u64,
+        once: bool,
+    );
+    #[cfg(feature = "pg18")]
+    fn standard_ExecutorRun(
+        query: *mut pg_sys::QueryDesc,
+        direction: pg_sys::ScanDirection::Type,
+        count: u64,
+    );
+}
+
+/// Notes which query the executor runs to its end: nothing else says so.
+///
+/// Every query of the session comes through here, so there is no guard, which would turn each of
+/// its errors into a panic and back and lose what pgrx does not know of. An error jumps over this
+/// frame, which owns nothing, and leaves behind the address of a query that is not running: the
+/// next one writes its own before it begins.
+unsafe extern "C-unwind" fn executor_run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+    #[cfg(not(feature = "pg18"))] once: bool,
+) {
+    let outer = RUN_TO_END.replace(if count == 0 { query } else { ptr::null_mut() });
+    // SAFETY: hands on what it was given, to the hook before this one or to the executor.
+    unsafe {
+        PREVIOUS_RUN.unwrap_or(standard_ExecutorRun)(
+            query,
+            direction,
+            count,
+            #[cfg(not(feature = "pg18"))]
+            once,
+        );
+    }
+    RUN_TO_END.set(outer);
+}
+
+/// The execution state of the query that called a function which returns a set.
+unsafe fn calling_query(function: pg_sys::FunctionCallInfo) -> *mut pg_sys::EState {
+    unsafe {
+        let result = (*function).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+        match result.as_ref() {
+            Some(info)
+                if info.type_ == pg_sys::NodeTag::T_ReturnSetInfo && !info.econtext.is_null() =>
+            {
+                (*info.econtext).ecxt_estate
+            }
+            _ => ptr::null_mut(),
+        }
+    }
+}
+
+unsafe fn is_sent_to_client(query: &pg_sys::QueryDesc) -> bool {
+    use pg_sys::CommandDest::{DestRemote, DestRemoteExecute};
+    unsafe { query.dest.as_ref() }
+        .is_some_and(|dest| dest.mydest == DestRemote || dest.mydest == DestRemoteExecute)
+}
+
+unsafe fn is_lone_call(statement: *mut pg_sys::PlannedStmt) -> bool {
+    unsafe {
+        let Some(statement) = statement.as_ref() else {
+            return false;
+        };
+        let plan = statement.planTree;
+        if statement.commandType != pg_sys::CmdType::CMD_SELECT
+            || !statement.subplans.is_null()
+            || !statement.rowMarks.is_null()
+            || plan.is_null()
+            || (*plan).type_ != pg_sys::NodeTag::T_FunctionScan
+        {
+            return false;
+        }
+        let scan = plan.cast::<pg_sys::FunctionScan>();
+        (*plan).qual.is_null()
+            && (*plan).initPlan.is_null()
+            && elements((*scan).functions).len() == 1
+            && selects_columns_only((*plan).targetlist)
+    }
+}
+
+/// A column of the result cannot fail to be computed; an expression might.
+unsafe fn selects_columns_only(targets: *mut pg_sys::List) -> bool {
+    unsafe {
+        elements(targets).iter().all(|element| {
+            let target = element.ptr_value.cast::<pg_sys::TargetEntry>();
+            (*(*target).expr).type_ == pg_sys::NodeTag::T_Var
+        })
+    }
+}
+
+unsafe fn elements<'a>(list: *mut pg_sys::List) -> &'a [pg_sys::ListCell] {
+    match unsafe { list.as_ref() } {
+        Some(list) => unsafe { std::slice::from_raw_parts(list.elements, list.length as usize) },
+        None => &[],
+    }
+}
