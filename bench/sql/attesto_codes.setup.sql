@@ -1,0 +1,1 @@
+CREATE EXTENSION attesto_codes;
