@@ -8,7 +8,8 @@ passed=0 failed=0
 work=$(work_folder test)
 cp -r "$ROOT/tests" "$work/tests"
 is_root && chown -R postgres "$work/tests"
-trap 'cluster_stop "$work"; if [ $failed = 0 ]; then rm -rf "$work"; else echo "kept: $work"; fi' EXIT
+server=$work
+trap 'cluster_stop "$server"; if [ $failed = 0 ]; then rm -rf "$work"; else echo "kept: $work"; fi' EXIT
 
 # count LOG PATTERN: how many lines match.
 count() { grep -cE "$2" "$1" || true; }
@@ -75,17 +76,27 @@ recovery() {
   done
 }
 
-clients() {
-  local test
-  say "clients: starting a private PostgreSQL $PG_MAJOR"
-  cluster_start "$work" "max_connections = 200"
+# client_tests NAME CONF TEST …: runs tests against a server of their own with this configuration.
+client_tests() {
+  local name=$1 conf=$2 test
+  shift 2
+  say "$name: starting a private PostgreSQL $PG_MAJOR ${conf:+with $conf}"
+  as_postgres mkdir "$work/$name"
+  server=$work/$name
+  cluster_start "$server" "max_connections = 200" "max_prepared_transactions = 5" \
+    "max_worker_processes = 32" "$conf"
   export NODE_PATH="$ROOT/target/clients/node_modules"
-  for test in "$ROOT"/tests/clients/*.py; do
-    [ -x "$test" ] || continue
-    say "clients: $(basename "$test" .py)"
-    run_tap "$(basename "$test" .py)" "$test"
+  for test in "$@"; do
+    say "$name: $(basename "$test" .py)"
+    run_tap "$name-$(basename "$test" .py)" "$test"
   done
-  cluster_stop "$work"
+  cluster_stop "$server"
+}
+
+clients() {
+  client_tests clients "" "$ROOT"/tests/clients/{readme,race,cycles,undo}.py
+  client_tests preloaded "shared_preload_libraries = 'attesto_codes'" \
+    "$ROOT"/tests/clients/{race,undo}.py
 }
 
 [ $# -gt 0 ] || set -- unit regress isolation recovery clients

@@ -1,0 +1,332 @@
+#!/usr/bin/python3
+"""Every way in which a presenter's work can be undone leaves the code spent.
+
+Each way takes a code, sees the answer ok, and loses its work. A second take then answers error. The
+same with take_in_transaction = join, which switches the protection off, answers ok: it shows that
+this way does undo what is not protected.
+"""
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import psycopg
+
+from harness import Tap, database, until
+from wire import Wire
+
+TAKE = "SELECT * FROM code_take(%s)"
+
+
+class Lost(Exception):
+    """The work was lost as planned."""
+
+
+def taken(cursor, code):
+    status = cursor.execute(TAKE, [code]).fetchone()[0]
+    assert status == "ok", status
+
+
+def in_transaction(dsn):
+    return psycopg.connect(dsn)
+
+
+def rollback(dsn, code):
+    with in_transaction(dsn) as conn:
+        taken(conn, code)
+        conn.rollback()
+
+
+def rollback_to_savepoint(dsn, code):
+    with in_transaction(dsn) as conn:
+        conn.execute("SAVEPOINT s")
+        taken(conn, code)
+        conn.execute("ROLLBACK TO s")
+        conn.commit()
+
+
+def isolation(level):
+    def way(dsn, code):
+        with in_transaction(dsn) as conn:
+            conn.isolation_level = level
+            conn.execute("SELECT 1")
+            taken(conn, code)
+            conn.rollback()
+    way.__name__ = f"rollback at {level.name}"
+    return way
+
+
+def fails(conn, error, sql, *arguments):
+    try:
+        conn.execute(sql, *arguments)
+    except error:
+        return
+    raise AssertionError(f"did not fail: {sql}")
+
+
+def function_raises(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        fails(conn, psycopg.errors.RaiseException, "SELECT take_and_raise(%s)", [code])
+
+
+def function_catches(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        assert conn.execute("SELECT take_and_catch(%s)", [code]).fetchone()[0] == "ok"
+
+
+def do_block(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        fails(conn, psycopg.errors.RaiseException,
+              f"DO $$ BEGIN PERFORM code_take('{code}'); RAISE EXCEPTION 'x'; END $$")
+
+
+def one_message(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        fails(conn, psycopg.errors.DivisionByZero,
+              f"SELECT * FROM code_take('{code}'); SELECT 1/0")
+
+
+def pipeline(dsn, code):
+    """The take is not the first statement of the pipeline: it cannot commit by itself."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        try:
+            with conn.pipeline():
+                conn.execute("SELECT 1")
+                take = conn.execute(TAKE, [code])
+                conn.execute("SELECT 1/0")
+        except psycopg.errors.DivisionByZero:
+            assert take.fetchone()[0] == "ok"
+            return
+        raise AssertionError("the pipeline did not fail")
+
+
+def pipeline_first(dsn, code):
+    """The take is the first statement of the pipeline: it commits at once."""
+    with Wire(dsn) as wire:
+        wire.parse_bind_execute(f"SELECT * FROM code_take('{code}')")
+        wire.parse_bind_execute("SELECT 1/0")
+        wire.sync()
+        assert wire.until_ready() == ["ok", "22012"]
+
+
+def flushed_before_sync(dsn, code):
+    """The client reads the entry before the pipeline ends, and then makes it fail."""
+    with Wire(dsn) as wire:
+        wire.parse_bind_execute("SELECT 'first'")
+        wire.parse_bind_execute(f"SELECT * FROM code_take('{code}')")
+        wire.flush()
+        assert wire.rows(2) == ["first", "ok"]
+        wire.parse_bind_execute("SELECT 1/0")
+        wire.sync()
+        assert wire.until_ready() == ["22012"]
+
+
+def limited_portal(dsn, code):
+    """A portal that is never run to its end."""
+    with Wire(dsn) as wire:
+        wire.parse_bind_execute(f"SELECT * FROM code_take('{code}')", limit=1)
+        wire.flush()
+        assert wire.rows(1) == ["ok"]
+        wire.parse_bind_execute("SELECT 1/0")
+        wire.sync()
+        assert wire.until_ready() == ["22012"]
+
+
+def prepared_transaction(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("BEGIN")
+        conn.execute("INSERT INTO tokens VALUES (1)")
+        taken(conn, code)
+        conn.execute(f"PREPARE TRANSACTION '{code}'")
+        conn.execute(f"ROLLBACK PREPARED '{code}'")
+
+
+def deferred_constraint(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("BEGIN")
+        conn.execute("INSERT INTO tokens VALUES (2), (2)")
+        taken(conn, code)
+        fails(conn, psycopg.errors.UniqueViolation, "COMMIT")
+
+
+def client_killed(dsn, code):
+    child = subprocess.Popen([sys.executable, __file__, "--take-and-wait", dsn, code],
+                             stdout=subprocess.PIPE, text=True)
+    with child:
+        assert child.stdout.readline() == "ok\n"
+        child.kill()
+    gone(dsn)
+
+
+def gone(dsn):
+    """Waits until no other session is in a transaction."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        until(lambda: conn.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+            " AND datname = current_database()").fetchone()[0] == 0)
+
+
+def take_and_wait(dsn, code):
+    with in_transaction(dsn) as conn:
+        taken(conn, code)
+        print("ok", flush=True)
+        signal.pause()
+
+
+def terminated(dsn, code):
+    with in_transaction(dsn) as conn, psycopg.connect(dsn, autocommit=True) as other:
+        taken(conn, code)
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", [conn.info.backend_pid])
+        fails(conn, psycopg.OperationalError, "SELECT 1")
+
+
+def statement_timeout(dsn, code):
+    """The take and the wait that is cut off are one statement."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("SET statement_timeout = '200ms'")
+        fails(conn, psycopg.errors.QueryCanceled,
+              "SELECT status, pg_sleep(60) FROM code_take(%s)", [code])
+
+
+def cancelled(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn, \
+            psycopg.connect(dsn, autocommit=True) as other:
+        def cancel():
+            until(lambda: other.execute(
+                "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s",
+                [conn.info.backend_pid]).fetchone()[0])
+            conn.cancel()
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        fails(conn, psycopg.errors.QueryCanceled,
+              "SELECT status, pg_sleep(60) FROM code_take(%s)", [code])
+        thread.join()
+
+
+def larger_select(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        fails(conn, psycopg.errors.DivisionByZero,
+              "SELECT 1 / (length(status) - 2) FROM code_take(%s)", [code])
+
+
+def cte(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        fails(conn, psycopg.errors.DivisionByZero,
+              "WITH t AS MATERIALIZED (SELECT * FROM code_take(%s))"
+              " SELECT status, 1 / (g - 1) FROM t, generate_series(0, 1) g", [code])
+
+
+def target_list(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        fails(conn, psycopg.errors.DivisionByZero,
+              "SELECT code_take(%s), 1 / (g - 1) FROM generate_series(0, 1) g", [code])
+
+
+def insert_select(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        fails(conn, psycopg.errors.CheckViolation,
+              "INSERT INTO refused SELECT status FROM code_take(%s)", [code])
+
+
+def cursor(dsn, code):
+    with in_transaction(dsn) as conn:
+        conn.execute(f"DECLARE c CURSOR FOR SELECT * FROM code_take('{code}')")
+        assert conn.execute("FETCH 1 FROM c").fetchone()[0] == "ok"
+        conn.rollback()
+
+
+def sql_prepared(dsn, code):
+    with in_transaction(dsn) as conn:
+        conn.execute("PREPARE p(text) AS SELECT * FROM code_take($1)")
+        assert conn.execute(f"EXECUTE p('{code}')").fetchone()[0] == "ok"
+        conn.rollback()
+
+
+def untranslatable(dsn, code):
+    """The entry does not fit the client's encoding: the statement fails after the take."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("SET client_encoding = 'LATIN1'")
+        fails(conn, psycopg.errors.UntranslatableCharacter, TAKE, [code])
+
+
+def backend_killed(dsn, code):
+    """The server restarts, and the transaction is gone."""
+    conn = in_transaction(dsn)
+    taken(conn, code)
+    os.kill(conn.info.backend_pid, signal.SIGKILL)
+    until(lambda: accepts(dsn), 60)
+
+
+def accepts(dsn):
+    """Whether the server takes connections again, and has noticed that it crashed."""
+    try:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            age = "SELECT pg_postmaster_start_time() IS NOT NULL"
+            return conn.execute(age).fetchone()[0] and not conn.closed
+    except psycopg.OperationalError:
+        return False
+
+
+LEVELS = psycopg.IsolationLevel
+WAYS = [rollback, rollback_to_savepoint, isolation(LEVELS.REPEATABLE_READ),
+        isolation(LEVELS.SERIALIZABLE), function_raises, function_catches, do_block, one_message,
+        pipeline, flushed_before_sync, limited_portal, prepared_transaction, deferred_constraint,
+        client_killed, terminated, statement_timeout, cancelled, larger_select, cte, target_list,
+        insert_select, cursor, sql_prepared, untranslatable, backend_killed]
+
+SETUP = """
+CREATE EXTENSION attesto_codes;
+CREATE TABLE tokens (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE refused (status text CHECK (status <> 'ok'));
+CREATE FUNCTION take_and_raise(code text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN PERFORM code_take(code); RAISE EXCEPTION 'after the take'; END $$;
+CREATE FUNCTION take_and_catch(code text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE answer text;
+BEGIN
+  BEGIN
+    SELECT status INTO answer FROM code_take(code);
+    RAISE EXCEPTION 'after the take';
+  EXCEPTION WHEN raise_exception THEN
+    RETURN answer;
+  END;
+END $$;
+"""
+# A character that LATIN1 does not have.
+GRANT = '{"client_id": "c", "subject": "\u20ac", "redirect_uri": "r"}'
+
+
+def put(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("SELECT code_put(%s, %s, 1800000000)", [code, GRANT])
+
+
+def second_take(dsn, code):
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        return conn.execute(TAKE, [code]).fetchone()[0]
+
+
+def main():
+    tap = Tap()
+    with database("undo", SETUP) as dsn:
+        for mode, answer in [("independent", "error"), ("join", "ok")]:
+            with psycopg.connect(dsn, autocommit=True) as conn:
+                conn.execute(f"ALTER DATABASE {conn.info.dbname}"
+                             f" SET attesto_codes.take_in_transaction = '{mode}'")
+            for way in WAYS:
+                code = f"{mode}-{way.__name__}"
+                put(dsn, code)
+                way(dsn, code)
+                tap.equal(second_take(dsn, code), answer, f"{mode}: {way.__doc__ or way.__name__}")
+        put(dsn, "first")
+        pipeline_first(dsn, "first")
+        tap.equal(second_take(dsn, "first"), "error", pipeline_first.__doc__)
+    tap.done()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--take-and-wait"]:
+        take_and_wait(*sys.argv[2:])
+    else:
+        main()
