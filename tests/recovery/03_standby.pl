@@ -25,6 +25,7 @@ is(got('spent'), '', 'and not a spent one');
 my $grant = grant();
 is(error_of($standby, "SELECT code_put('new', '$grant', 1800000000)"), '25006', 'code_put is refused');
 is(error_of($standby, "SELECT * FROM code_take('live')"), '25006', 'code_take is refused');
+is(error_of($standby, "BEGIN; SELECT * FROM code_take('live'); COMMIT"), '25006', 'in a transaction, too');
 is(error_of($standby, "SELECT code_mark_consumed('spent')"), '25006', 'code_mark_consumed is refused');
 is(take($primary, 'live'), 'ok', 'the code is still live on the primary');
 $primary->wait_for_catchup($standby);

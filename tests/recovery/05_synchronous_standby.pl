@@ -1,0 +1,52 @@
+# Where synchronous_standby_names names a standby, a take answers when that standby has the spend, also
+# in a session with synchronous_commit = off or local; so its promotion brings no code back.
+use strict;
+use warnings;
+use AttestoCodes;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use Test::More;
+
+my $primary = new_primary('primary');
+my %takes = (
+	alone => "SELECT status FROM code_take('%s')",
+	block => "BEGIN; SELECT status FROM code_take('%s'); COMMIT");
+my @codes = map { my $way = $_; map { "$way-$_" } qw(off local) } sort keys %takes;
+put($primary, $_) for @codes;
+
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+$primary->wait_for_catchup($standby);
+$standby->stop;
+$primary->append_conf('postgresql.conf', "synchronous_standby_names = '*'");
+$primary->reload;
+$primary->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = '*'");
+
+# While the standby is down nobody gets an answer.
+my %answers;
+my @runs = map {
+	my $code = $_;
+	my ($way, $commit) = split /-/;
+	my $sql = "SET synchronous_commit = $commit; " . sprintf($takes{$way}, $code);
+	$answers{$code} = '';
+	IPC::Run::start([ 'psql', '-XqAt', '-d', $primary->connstr('postgres'), '-c', $sql ], '>', \$answers{$code});
+} @codes;
+my $waiting = "SELECT count(*) = " . @codes . " FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+ok($primary->poll_query_until('postgres', $waiting), 'every take waits for the standby');
+IPC::Run::pump_nb($_) for @runs;
+is(join('', values %answers), '', 'none has answered');
+
+# A plain UPDATE of such a session would not wait.
+$primary->safe_psql('postgres', 'SET synchronous_commit = off; CREATE TABLE does_not_wait ()');
+
+$standby->start;
+IPC::Run::finish($_) for @runs;
+is($answers{$_}, "ok\n", "$_: the take answers when the standby is there") for @codes;
+
+$primary->stop('immediate');
+$standby->promote;
+is(take($standby, $_), 'error', "$_: spent on the promoted standby") for @codes;
+
+done_testing();

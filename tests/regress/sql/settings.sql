@@ -1,0 +1,82 @@
+-- attesto_codes.take_in_transaction: what each value does, and who may change it.
+CREATE EXTENSION IF NOT EXISTS attesto_codes;
+CREATE ROLE regress_token LOGIN;
+CREATE ROLE regress_tuner LOGIN;
+GRANT EXECUTE ON FUNCTION code_take(text) TO regress_token, regress_tuner;
+SELECT count(code_put('settings-' || i, '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 1800000000))
+FROM generate_series(1, 9) i;
+
+-- The default: a take that is rolled back stays spent.
+SHOW attesto_codes.take_in_transaction;
+BEGIN;
+SELECT status FROM code_take('settings-1');
+ROLLBACK;
+SELECT status FROM code_take('settings-1');
+
+-- refuse: an error wherever the take could be undone, and the code stays live.
+SET attesto_codes.take_in_transaction = 'refuse';
+BEGIN;
+SELECT status FROM code_take('settings-2');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+SELECT code_take('settings-2');
+\echo :LAST_ERROR_SQLSTATE
+SELECT status FROM code_take('settings-2');
+
+-- join: the take is part of its transaction.
+SET attesto_codes.take_in_transaction = 'join';
+BEGIN;
+SELECT status FROM code_take('settings-3');
+ROLLBACK;
+SELECT status FROM code_take('settings-3');
+
+-- Other values, and other settings of this name, are refused.
+SET attesto_codes.take_in_transaction = 'perhaps';
+SET attesto_codes.take_in_transactions = 'join';
+RESET attesto_codes.take_in_transaction;
+
+-- It weakens the guarantee: an ordinary role may not change it,
+SET SESSION AUTHORIZATION regress_token;
+SET attesto_codes.take_in_transaction = 'join';
+SET SESSION AUTHORIZATION DEFAULT;
+
+-- also not in a new session, before the library that defines it is loaded,
+\c - regress_token
+SET attesto_codes.take_in_transaction = 'join';
+BEGIN;
+SELECT status FROM code_take('settings-4');
+SHOW attesto_codes.take_in_transaction;
+ROLLBACK;
+SELECT status FROM code_take('settings-4');
+
+-- or as a setting of its own role or connection;
+ALTER ROLE regress_token SET attesto_codes.take_in_transaction = 'join';
+\c "dbname=regression user=regress_token options='-c attesto_codes.take_in_transaction=join'"
+SHOW attesto_codes.take_in_transaction;
+BEGIN;
+SELECT status FROM code_take('settings-5');
+SHOW attesto_codes.take_in_transaction;
+ROLLBACK;
+SELECT status FROM code_take('settings-5');
+
+-- a role that was granted SET on it may (PostgreSQL 15 and later).
+\c "dbname=regression user=postgres options=''"
+GRANT SET ON PARAMETER attesto_codes.take_in_transaction TO regress_tuner;
+\c - regress_tuner
+BEGIN;
+SET LOCAL attesto_codes.take_in_transaction = 'join';
+SELECT status FROM code_take('settings-6');
+ROLLBACK;
+SELECT status FROM code_take('settings-6');
+
+-- Large entries might reach the client before the commit: they take the safe way.
+\c - postgres
+SELECT code_put('settings-large', jsonb_build_object('client_id', 'c', 'subject', 's', 'redirect_uri', 'r',
+  'claims', jsonb_build_object('x', repeat('x', 100000))), 1800000000);
+SELECT status, length(data->'claims'->>'x') FROM code_take('settings-large');
+SELECT status FROM code_take('settings-large');
+
+REVOKE SET ON PARAMETER attesto_codes.take_in_transaction FROM regress_tuner;
+REVOKE EXECUTE ON FUNCTION code_take(text) FROM regress_token, regress_tuner;
+DROP ROLE regress_token, regress_tuner;
+DELETE FROM authorizations WHERE code_hash LIKE 'settings-%';
