@@ -17,10 +17,11 @@ pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken
     }
     Table::with(function, Access::Write, |table| {
         store::take(table, code_hash, |row, entry| {
-            if is_final && entry.data.0.len() <= undo::SENT_AFTER_COMMIT {
+            let joins = in_transaction == TakeInTransaction::Join;
+            if is_final && (joins || entry.data.0.len() <= undo::SENT_AFTER_COMMIT) {
                 return Ok(with_this_statement(table, row));
             }
-            if in_transaction == TakeInTransaction::Join {
+            if joins {
                 return Ok(store::spend(table, row, Rival::Wait));
             }
             if row.is_of_this_transaction() {

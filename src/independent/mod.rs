@@ -18,8 +18,9 @@
 //!
 //! Where things fail:
 //! - No worker can be had: error 53400. The order is withdrawn, the code stays live.
-//! - The caller is cancelled or dies while it waits: the order may still be carried out. The code is
-//!   spent then, and nobody got the entry: a presentation that failed.
+//! - The caller is cancelled while it waits: it takes the order back, unless a worker has it already.
+//!   It dies: the order may still be carried out. The code is spent then, and nobody got the entry: a
+//!   presentation that failed.
 //! - The worker dies before its commit: PostgreSQL rolls back, the code stays live, error 57P01 asks
 //!   the caller to try again. It dies after: the same error, the code is spent. The caller cannot
 //!   tell the two apart, and nothing is handed out in either.
@@ -29,6 +30,7 @@
 //! `resident` keeps one for each database while there is work, which needs shared memory and so
 //! shared_preload_libraries, and commits the orders that wait together in one transaction.
 
+mod desk;
 mod oneshot;
 mod resident;
 
@@ -153,6 +155,8 @@ fn commit(orders: &[Order]) -> Vec<Outcome> {
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
+        // The database may have another default; a serialization failure would end this process.
+        pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
         undo::flush_on_commit();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let outcomes = orders.iter().map(carry_out).collect();

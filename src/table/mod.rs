@@ -1,4 +1,4 @@
-//! The rows of `authorizations`, reached by their key. The only file that touches the table.
+//! The rows of `authorizations`, reached by their key. The only module that touches the table.
 //!
 //! It works on the table access method itself, as the executor does below its plans: no SQL text,
 //! so no planner, no plan that was made for an empty table, no search_path and no operator that a
@@ -9,8 +9,13 @@
 //! must not depend on when a transaction began. Such a read takes no predicate lock either, so no
 //! caller meets a serialization failure.
 
+mod slot;
+mod write;
+
+use self::slot::Slot;
+use self::write::{Entries, Indexes, insert_index_entries, update_tuple};
 use crate::error::Error;
-use pgrx::{FromDatum, IntoDatum, PgBox, check_for_interrupts, pg_sys};
+use pgrx::{FromDatum, IntoDatum, check_for_interrupts, pg_sys};
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -266,217 +271,6 @@ impl Row<'_> {
             T::from_datum(*(*slot).tts_values.add(attribute), is_null)
         }
     }
-}
-
-/// A slot for rows of the table.
-struct Slot(*mut pg_sys::TupleTableSlot);
-
-impl Slot {
-    fn of(rel: pg_sys::Relation) -> Slot {
-        // SAFETY: rel is open.
-        Slot(unsafe { pg_sys::table_slot_create(rel, ptr::null_mut()) })
-    }
-
-    /// Fills an empty slot with the values of another one, or NULLs, under `values`.
-    fn fill(&self, base: Option<&Slot>, values: Values) {
-        // SAFETY: both slots have the table's descriptor, so the arrays have natts elements, of
-        // which there are at least COLUMNS. What is copied points into `base`, which the caller
-        // holds until the new row is stored.
-        unsafe {
-            let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
-            let datums = std::slice::from_raw_parts_mut((*self.0).tts_values, natts);
-            let nulls = std::slice::from_raw_parts_mut((*self.0).tts_isnull, natts);
-            datums.fill(pg_sys::Datum::null());
-            nulls.fill(true);
-            if let Some(Slot(base)) = base {
-                if ((**base).tts_nvalid as usize) < natts {
-                    pg_sys::slot_getsomeattrs_int(*base, natts as i32);
-                }
-                datums.copy_from_slice(std::slice::from_raw_parts((**base).tts_values, natts));
-                nulls.copy_from_slice(std::slice::from_raw_parts((**base).tts_isnull, natts));
-            }
-            for (column, value) in values.0 {
-                datums[column as usize] = value.unwrap_or(pg_sys::Datum::null());
-                nulls[column as usize] = value.is_none();
-            }
-            pg_sys::ExecStoreVirtualTuple(self.0);
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        // While an ERROR unwinds, PostgreSQL releases the pin and the memory itself.
-        if !std::thread::panicking() {
-            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
-        }
-    }
-}
-
-/// All indexes of the table, also those that an administrator added.
-struct Indexes {
-    estate: *mut pg_sys::EState,
-    relation: *mut pg_sys::ResultRelInfo,
-    /// The one index whose conflicts are ours to report.
-    pkey: *mut pg_sys::List,
-}
-
-impl Indexes {
-    /// `speculative`: for insertions that may meet their key.
-    fn open(rel: pg_sys::Relation, speculative: bool) -> Indexes {
-        // SAFETY: rel is open; a range table index of 0 says that there is no range table.
-        unsafe {
-            let relation =
-                PgBox::<pg_sys::ResultRelInfo>::alloc_node(pg_sys::NodeTag::T_ResultRelInfo)
-                    .into_pg();
-            pg_sys::InitResultRelInfo(relation, rel, 0, ptr::null_mut(), 0);
-            pg_sys::ExecOpenIndices(relation, speculative);
-            Indexes {
-                estate: pg_sys::CreateExecutorState(),
-                relation,
-                pkey: pg_sys::lappend_oid(ptr::null_mut(), primary_key(rel)),
-            }
-        }
-    }
-
-    fn close(self) {
-        // SAFETY: opened by `open`, and not used after this.
-        unsafe {
-            pg_sys::ExecCloseIndices(self.relation);
-            pg_sys::FreeExecutorState(self.estate);
-        }
-    }
-
-    /// Whether a committed row, or one of this transaction, has the key of this one. Waits for a
-    /// rival whose insertion is still open.
-    fn conflict(&self, slot: &Slot) -> bool {
-        let mut conflicting = pg_sys::ItemPointerData::default();
-        // SAFETY: relation, estate and pkey are those of `open`.
-        unsafe {
-            !pg_sys::ExecCheckIndexConstraints(
-                self.relation,
-                slot.0,
-                self.estate,
-                &mut conflicting,
-                #[cfg(feature = "pg18")]
-                &mut (*slot.0).tts_tid,
-                self.pkey,
-            )
-        }
-    }
-
-    /// Inserts the row so that rivals of the same key wait on a token of it, then its index
-    /// entries. False: a rival came first, and the row was taken back.
-    fn insert_speculatively(&self, slot: &Slot) -> bool {
-        // SAFETY: the steps, and their order, of the executor's ON CONFLICT DO NOTHING. The calls
-        // through the access method's table are guarded, so that their errors unwind.
-        unsafe {
-            let rel = (*self.relation).ri_RelationDesc;
-            let xid = pg_sys::GetCurrentTransactionId();
-            let token = pg_sys::SpeculativeInsertionLockAcquire(xid);
-            let am = &*(*rel).rd_tableam;
-            if let Some(insert) = am.tuple_insert_speculative {
-                let command = pg_sys::GetCurrentCommandId(true);
-                pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                    insert(rel, slot.0, command, 0, ptr::null_mut(), token)
-                });
-            }
-            let mut conflict = false;
-            self.insert_entries(slot, false, Some(&mut conflict), false);
-            if let Some(complete) = am.tuple_complete_speculative {
-                pg_sys::ffi::pg_guard_ffi_boundary(|| complete(rel, slot.0, token, !conflict));
-            }
-            pg_sys::SpeculativeInsertionLockRelease(xid);
-            !conflict
-        }
-    }
-
-    fn insert_entries(
-        &self,
-        slot: &Slot,
-        update: bool,
-        conflict: Option<&mut bool>,
-        _only_summarizing: bool,
-    ) {
-        // SAFETY: the slot holds a row that was just stored, with its tid.
-        unsafe {
-            pg_sys::ExecInsertIndexTuples(
-                self.relation,
-                slot.0,
-                self.estate,
-                update,
-                conflict.is_some(),
-                conflict.map_or(ptr::null_mut(), |c| c as *mut bool),
-                self.pkey,
-                #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-                _only_summarizing,
-            );
-        }
-    }
-}
-
-fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, only_summarizing: bool) {
-    let indexes = Indexes::open(rel, false);
-    indexes.insert_entries(slot, true, None, only_summarizing);
-    indexes.close();
-}
-
-/// The index entries that an updated row needs.
-enum Entries {
-    /// A heap-only tuple: the indexes still lead to it.
-    None,
-    /// Heap-only, but block range indexes need to know.
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    Summarizing,
-    /// On another page, or with another key.
-    All,
-}
-
-fn update_tuple(
-    rel: pg_sys::Relation,
-    old: &Slot,
-    new: &Slot,
-    rival: Rival,
-) -> Result<Entries, Update> {
-    let mut failure = pg_sys::TM_FailureData::default();
-    let mut lock = pg_sys::LockTupleMode::LockTupleExclusive;
-    let mut entries = Default::default();
-    // SAFETY: old holds a stored row with its tid. The access method checks on its own, under the
-    // page's lock, that the version at this tid is still the newest one. A crosscheck snapshot would
-    // be for foreign keys under REPEATABLE READ.
-    let result = unsafe {
-        let Some(update) = (*(*rel).rd_tableam).tuple_update else {
-            return Err(Update::Gone);
-        };
-        let command = pg_sys::GetCurrentCommandId(true);
-        pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            update(
-                rel,
-                &mut (*old.0).tts_tid,
-                new.0,
-                command,
-                pg_sys::GetActiveSnapshot(),
-                ptr::null_mut(),
-                rival == Rival::Wait,
-                &mut failure,
-                &mut lock,
-                &mut entries,
-            )
-        })
-    };
-    match result {
-        pg_sys::TM_Result::TM_Ok => {}
-        pg_sys::TM_Result::TM_BeingModified => return Err(Update::Busy),
-        _ => return Err(Update::Gone),
-    }
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
-    return Ok(if entries { Entries::All } else { Entries::None });
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    Ok(match entries {
-        pg_sys::TU_UpdateIndexes::TU_None => Entries::None,
-        pg_sys::TU_UpdateIndexes::TU_Summarizing => Entries::Summarizing,
-        _ => Entries::All,
-    })
 }
 
 unsafe fn primary_key(rel: pg_sys::Relation) -> pg_sys::Oid {
