@@ -30,3 +30,12 @@ pub extern "C-unwind" fn _PG_init() {
     rollback::init();
     independent::init();
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_changelog_begins_with_this_version() {
+        let heading = concat!("# Changelog\n\n## ", env!("CARGO_PKG_VERSION"), "\n");
+        assert!(include_str!("../CHANGELOG.md").starts_with(heading));
+    }
+}
