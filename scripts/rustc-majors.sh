@@ -3,5 +3,6 @@
 # ships for every major, so that a type check needs no headers of that major.
 case " $* " in
   *" --crate-name pgrx_pg_sys "*) exec "$@" --cfg docsrs ;;
+  *" --crate-name attesto_codes "*) exec "$@" -D warnings ;;
   *) exec "$@" ;;
 esac

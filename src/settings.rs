@@ -1,7 +1,6 @@
 //! The settings of the extension.
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
-use pgrx::pg_sys;
 
 /// What code_take does where the surrounding transaction could still undo the spend.
 #[derive(Clone, Copy, PartialEq, PostgresGucEnum)]
@@ -33,6 +32,6 @@ pub fn init() {
     #[cfg(not(feature = "pg14"))]
     // SAFETY: a static string; from here on a misspelt setting is an error.
     unsafe {
-        pg_sys::MarkGUCPrefixReserved(c"attesto_codes".as_ptr());
+        pgrx::pg_sys::MarkGUCPrefixReserved(c"attesto_codes".as_ptr());
     }
 }

@@ -17,7 +17,7 @@
 //! version, and the answer goes to the one whose order did it.
 //!
 //! Where things fail:
-//! - No worker can be had: error 53400. The order is withdrawn, the code stays live.
+//! - No worker can be had within three seconds: error 53400. The order is withdrawn, the code stays live.
 //! - The caller is cancelled while it waits: it takes the order back, unless a worker has it already.
 //!   It dies: the order may still be carried out. The code is spent then, and nobody got the entry: a
 //!   presentation that failed.
@@ -38,12 +38,16 @@ use crate::error::Error;
 use crate::store;
 use crate::table::{Rival, Table, Update};
 use crate::undo;
+use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 
 /// How long an order may find the row or the table locked.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two tries of an order that found a lock.
+/// How long a caller waits for a place among max_worker_processes. A place is free again a moment
+/// after its worker ended, so that a busy server is short of them for a moment only.
+const START_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
 
 const CODE_HASH_BYTES: usize = 255;
@@ -123,6 +127,33 @@ pub fn spend(table: &Table, code_hash: &str) -> Result<Update, Error> {
         Outcome::NotLive => Ok(Update::Gone),
         Outcome::Busy => Ok(Update::Busy),
         Outcome::Unknown => Err(Error::NoAnswer),
+    }
+}
+
+/// Starts a worker that runs `function` with this argument.
+fn start(
+    function: &str,
+    argument: Option<pg_sys::Datum>,
+) -> Result<DynamicBackgroundWorker, Error> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let worker = BackgroundWorkerBuilder::new(function)
+            .set_type(function)
+            .set_library("attesto_codes")
+            .set_function(function)
+            .set_argument(argument)
+            .set_restart_time(None)
+            // SAFETY: reads a variable of this backend.
+            .set_notify_pid(unsafe { pg_sys::MyProcPid })
+            .enable_spi_access()
+            .load_dynamic();
+        match worker {
+            Ok(worker) => return Ok(worker),
+            Err(_) if Instant::now() < deadline => {
+                pause(PAUSE);
+            }
+            Err(_) => return Err(Error::NoWorker),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! A worker for one order, started by the caller. The order and its answer lie in a piece of dynamic
 //! shared memory that lives as long as one of the two looks at it.
 
-use super::{Order, Outcome, commit_patiently, connect, pause};
+use super::{Order, Outcome, commit_patiently, connect, pause, start};
 use crate::error::Error;
-use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::{IntoDatum, pg_guard, pg_sys};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -29,25 +29,12 @@ pub fn send(order: Order) -> Result<Outcome, Error> {
             caller: pg_sys::MyLatch,
             outcome: AtomicU32::new(0),
         });
-        let outcome = start(pg_sys::dsm_segment_handle(segment))
+        let handle = pg_sys::dsm_segment_handle(segment) as i32;
+        let outcome = start("attesto_codes_oneshot", handle.into_datum())
             .map(|worker| wait(&worker, &(*errand).outcome));
         pg_sys::dsm_detach(segment);
         outcome
     }
-}
-
-fn start(segment: pg_sys::dsm_handle) -> Result<DynamicBackgroundWorker, Error> {
-    BackgroundWorkerBuilder::new("attesto_codes spend")
-        .set_type("attesto_codes spend")
-        .set_library("attesto_codes")
-        .set_function("attesto_codes_oneshot")
-        .set_argument((segment as i32).into_datum())
-        .set_restart_time(None)
-        // SAFETY: reads a variable of this backend.
-        .set_notify_pid(unsafe { pg_sys::MyProcPid })
-        .enable_spi_access()
-        .load_dynamic()
-        .map_err(|_| Error::NoWorker)
 }
 
 fn wait(worker: &DynamicBackgroundWorker, outcome: &AtomicU32) -> Outcome {

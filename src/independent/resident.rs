@@ -2,9 +2,8 @@
 //! leaves, so that an idle database can be dropped, and the next order starts another one.
 
 use super::desk::{BACKENDS, Desk, Job, Next, Worker};
-use super::{Order, Outcome, PAUSE, commit, connect, pause};
+use super::{Order, Outcome, PAUSE, commit, connect, pause, start};
 use crate::error::Error;
-use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::{IntoDatum, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -59,7 +58,7 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
             }
             Next::Start if starts < STARTS => {
                 starts += 1;
-                if let Err(error) = start(order.database) {
+                if let Err(error) = start("attesto_codes_resident", order.database.into_datum()) {
                     DESK.exclusive().cancel_start(order.database);
                     if DESK.exclusive().withdraw(slot) {
                         return Err(error);
@@ -74,21 +73,6 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
             }
         }
     }
-}
-
-fn start(database: pg_sys::Oid) -> Result<(), Error> {
-    BackgroundWorkerBuilder::new("attesto_codes resident")
-        .set_type("attesto_codes resident")
-        .set_library("attesto_codes")
-        .set_function("attesto_codes_resident")
-        .set_argument(database.into_datum())
-        .set_restart_time(None)
-        // SAFETY: reads a variable of this backend.
-        .set_notify_pid(unsafe { pg_sys::MyProcPid })
-        .enable_spi_access()
-        .load_dynamic()
-        .map(drop)
-        .map_err(|_| Error::NoWorker)
 }
 
 /// The place of this backend among all that can run at once.

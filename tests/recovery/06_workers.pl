@@ -39,7 +39,7 @@ for my $preload ('', "shared_preload_libraries = 'attesto_codes'")
 }
 
 # The resident worker: one a database, gone when idle, and started again.
-sub residents { return "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'attesto_codes resident' AND datname = '$_[0]'"; }
+sub residents { return "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'attesto_codes_resident' AND datname = '$_[0]'"; }
 
 put($node, "resident-$_") for 10 .. 13;
 is($node->safe_psql('postgres', sprintf($in_block, 'resident-10') . residents('postgres')), "ok\n1", 'resident: a take has started it');
@@ -47,7 +47,7 @@ is($node->safe_psql('postgres', sprintf($in_block, 'resident-11') . residents('p
 $node->poll_query_until('postgres', "SELECT NOT EXISTS (${\ residents('postgres')} HAVING count(*) > 0)");
 pass('resident: it leaves when there is nothing to do');
 is(in_block($node, 'resident-12'), 'ok', 'resident: the next take starts it anew');
-$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'attesto_codes resident'");
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'attesto_codes_resident'");
 is(in_block($node, 'resident-13'), 'ok', 'resident: also after it was terminated');
 
 # It does not keep a database from being dropped.
@@ -76,7 +76,7 @@ my $shots = 0;
 while (IPC::Run::pumpable($load[0]) && $shots < 40)
 {
 	IPC::Run::pump_nb($load[0]);
-	$shots += $node->safe_psql('postgres', "SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity WHERE backend_type = 'attesto_codes resident'");
+	$shots += $node->safe_psql('postgres', "SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity WHERE backend_type = 'attesto_codes_resident'");
 }
 IPC::Run::finish($load[0]);
 cmp_ok($shots, '>', 0, 'workers were shot under load');
