@@ -18,6 +18,7 @@ lint: setup
 
 bench: install
 	bench/run.sh
+	bench/takes.sh
 
 clean:
 	cargo clean

@@ -15,7 +15,8 @@ for line in sys.stdin:
 for (scenario, sync), rows in tables.items():
     contenders = list(next(iter(rows.values())))
     ours, theirs = contenders[:2]
-    print(f"\n## {scenario}, synchronous_commit = {sync}\n")
+    setting = "fsync = off" if sync == "fsync-off" else f"synchronous_commit = {sync}"
+    print(f"\n## {scenario}, {setting}\n")
     print("| mode | clients |", *(f"{name} |" for name in contenders), "ratio min | median | max |")
     print("|---|" + "---:|" * (len(contenders) + 4))
     for (mode, clients), rates in rows.items():

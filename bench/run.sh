@@ -4,8 +4,8 @@
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
 
-SECONDS_PER_RUN=${SECONDS_PER_RUN:-4} ROUNDS=${ROUNDS:-5} ROWS=${ROWS:-1000000}
-CLIENTS=${CLIENTS:-1 8 32} MODES=${MODES:-prepared simple} SYNCS=${SYNCS:-on off}
+SECONDS_PER_RUN=${SECONDS_PER_RUN:-3} ROUNDS=${ROUNDS:-5} ROWS=${ROWS:-1000000}
+CLIENTS=${CLIENTS:-1 8 32} MODES=${MODES:-prepared simple} SYNCS=${SYNCS:-on off fsync-off}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
 SQL=$ROOT/bench/sql
 RAW=$ROOT/target/bench.tsv
@@ -68,9 +68,13 @@ fill() {
   query -c CHECKPOINT
 }
 
+# synchronous_commit on, off, or fsync-off: on, without a disk that anybody waits for.
 synchronous_commit() {
-  query -c "ALTER SYSTEM SET synchronous_commit = $1" -c "SELECT pg_reload_conf()" >/dev/null
-  until [ "$(query -c 'SHOW synchronous_commit')" = "$1" ]; do sleep 0.1; done
+  local commit=$1 fsync=on
+  [ "$1" != fsync-off ] || { commit=on; fsync=off; }
+  query -c "ALTER SYSTEM SET synchronous_commit = $commit" -c "ALTER SYSTEM SET fsync = $fsync" \
+    -c "SELECT pg_reload_conf()" >/dev/null
+  until [ "$(query -c 'SHOW synchronous_commit' -c 'SHOW fsync')" = "$commit"$'\n'"$fsync" ]; do sleep 0.1; done
 }
 
 # measure SCENARIO SYNC MODE CLIENTS BEFORE: all rounds of one line of a table; BEFORE runs before
@@ -85,7 +89,7 @@ measure() {
       printf '%s\t' "$scenario" "$sync" "$mode" "$clients" "$round" "$contender" >>"$RAW"
       printf '%s\n' "${rate[$contender]}" >>"$RAW"
     done
-    printf 'sync %-3s  %-8s %2d clients  round %d ' "$sync" "$mode" "$clients" "$round"
+    printf 'sync %-9s  %-8s %2d clients  round %d ' "$sync" "$mode" "$clients" "$round"
     for contender in "${CONTENDERS[@]}"; do printf '  %s %.0f' "$contender" "${rate[$contender]}"; done
     awk -v a="${rate[${CONTENDERS[0]}]}" -v b="${rate[${CONTENDERS[1]}]}" 'BEGIN {printf "  ratio %.2f\n", a / b}'
   done
@@ -145,7 +149,7 @@ $SECONDS_PER_RUN seconds each. The ratio is ${CONTENDERS[0]} to ${CONTENDERS[1]}
 | memory | $(awk '/^MemTotal/ {printf "%.0f GiB", $2 / 1048576}' /proc/meminfo) |
 | disk | of unknown kind; $fsync fdatasync a second (pg_test_fsync) |
 | settings | stock ($(query -c "SELECT string_agg(name || ' = ' || current_setting(name), ', ' ORDER BY name) FROM pg_settings
-    WHERE name IN ('autovacuum', 'fsync', 'full_page_writes', 'max_wal_size', 'shared_buffers', 'wal_level')")), except synchronous_commit |
+    WHERE name IN ('autovacuum', 'full_page_writes', 'max_wal_size', 'shared_buffers', 'wal_level')")), except synchronous_commit and fsync |
 END
 }
 

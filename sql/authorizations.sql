@@ -8,7 +8,7 @@ BEGIN
 END
 $$;
 
--- src/table.rs addresses the columns by their position: their order is part of the interface.
+-- src/table/mod.rs addresses the columns by their position: their order is part of the interface.
 CREATE TABLE @extschema@.authorizations (
   expires_at            timestamptz NOT NULL,
   inserted_at           timestamptz NOT NULL,

@@ -1,7 +1,6 @@
--- The table that attesto_phoenix's migration makes: Ecto's :string is varchar, its :map jsonb, its
--- :utc_datetime timestamp(0). It has no surrogate key.
+-- The seed's table in Ecto's types: :string is varchar, :map jsonb, :utc_datetime timestamp(0).
 CREATE TABLE attesto_authorization_codes (
-  code_hash               varchar(88)    NOT NULL,
+  code_hash               varchar(255)   NOT NULL,
   client_id               varchar(255)   NOT NULL,
   subject                 varchar(255)   NOT NULL,
   scope                   varchar(255)[] NOT NULL DEFAULT '{}',
@@ -23,6 +22,5 @@ CREATE TABLE attesto_authorization_codes (
   inserted_at             timestamp(0)   NOT NULL
 );
 CREATE UNIQUE INDEX ON attesto_authorization_codes (code_hash);
-CREATE INDEX ON attesto_authorization_codes (expires_at);
 CREATE INDEX ON attesto_authorization_codes (family_id);
 CREATE INDEX ON attesto_authorization_codes (access_token_jti);
