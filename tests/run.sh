@@ -64,15 +64,17 @@ isolation() {
   regression isolation "$PGXS/../test/isolation/pg_isolation_regress"
 }
 
-# The Perl tests start and crash clusters of their own.
+# The Perl tests start and crash clusters of their own, and keep logs of what they did.
 recovery() {
-  local test
+  local test name before
   for test in "$work"/tests/recovery/*.pl; do
-    say "recovery: $(basename "$test" .pl)"
-    run_tap "$(basename "$test" .pl)" as_postgres env PATH="$PG_BIN:$PATH" \
+    name=$(basename "$test" .pl) before=$failed
+    say "recovery: $name"
+    run_tap "$name" as_postgres env PATH="$PG_BIN:$PATH" \
       PG_REGRESS="$PGXS/../test/regress/pg_regress" TESTDATADIR="$work/tests/tmp_check" \
       TESTLOGDIR="$work/tests/log" TESTDIR="$work/tests" PERL5LIB="$PGXS/../test/perl:$work/tests/recovery" \
       perl "$test"
+    [ "$failed" = "$before" ] || tail -20 "$work/tests/tmp_check/log/regress_log_$name"
   done
 }
 

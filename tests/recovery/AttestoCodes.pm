@@ -16,7 +16,7 @@ sub new_primary
 {
 	my ($name, @conf) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init(allows_streaming => 1);
+	$node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--no-locale' ]);
 	$node->append_conf('postgresql.conf', join("\n",
 		'log_statement = none', 'log_replication_commands = off', "log_line_prefix = '%m [%p] '",
 		'fsync = on', @conf, ''));

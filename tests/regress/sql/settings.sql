@@ -1,5 +1,6 @@
 -- attesto_codes.take_in_transaction: what each value does, and who may change it.
 CREATE EXTENSION IF NOT EXISTS attesto_codes;
+SELECT current_user AS superuser \gset
 CREATE ROLE regress_token LOGIN;
 CREATE ROLE regress_tuner LOGIN;
 GRANT EXECUTE ON FUNCTION code_take(text) TO regress_token, regress_tuner;
@@ -40,7 +41,7 @@ SET SESSION AUTHORIZATION regress_token;
 SET attesto_codes.take_in_transaction = 'join';
 SET SESSION AUTHORIZATION DEFAULT;
 
--- also not in a new session, before the library that defines it is loaded,
+-- also not in a new session, before the library that defines it is loaded, and not for its role.
 \c - regress_token
 SET attesto_codes.take_in_transaction = 'join';
 BEGIN;
@@ -49,18 +50,10 @@ SHOW attesto_codes.take_in_transaction;
 ROLLBACK;
 SELECT status FROM code_take('settings-4');
 
--- or as a setting of its own role or connection;
 ALTER ROLE regress_token SET attesto_codes.take_in_transaction = 'join';
-\c "dbname=regression user=regress_token options='-c attesto_codes.take_in_transaction=join'"
-SHOW attesto_codes.take_in_transaction;
-BEGIN;
-SELECT status FROM code_take('settings-5');
-SHOW attesto_codes.take_in_transaction;
-ROLLBACK;
-SELECT status FROM code_take('settings-5');
 
--- a role that was granted SET on it may (PostgreSQL 15 and later).
-\c "dbname=regression user=postgres options=''"
+-- A role that was granted SET on it may (PostgreSQL 15 and later).
+\c - :superuser
 GRANT SET ON PARAMETER attesto_codes.take_in_transaction TO regress_tuner;
 \c - regress_tuner
 BEGIN;
@@ -70,12 +63,22 @@ ROLLBACK;
 SELECT status FROM code_take('settings-6');
 
 -- Large entries might reach the client before the commit: they take the safe way.
-\c - postgres
+\c - :superuser
 SELECT code_put('settings-large', jsonb_build_object('client_id', 'c', 'subject', 's', 'redirect_uri', 'r',
   'claims', jsonb_build_object('x', repeat('x', 100000))), 1800000000);
 SELECT status, length(data->'claims'->>'x') FROM code_take('settings-large');
 SELECT status FROM code_take('settings-large');
 
+-- The connection's own setting does not change it, either.
+\c "dbname=regression user=regress_token options='-c attesto_codes.take_in_transaction=join'"
+SHOW attesto_codes.take_in_transaction;
+BEGIN;
+SELECT status FROM code_take('settings-5');
+SHOW attesto_codes.take_in_transaction;
+ROLLBACK;
+SELECT status FROM code_take('settings-5');
+
+\c - :superuser
 REVOKE SET ON PARAMETER attesto_codes.take_in_transaction FROM regress_tuner;
 REVOKE EXECUTE ON FUNCTION code_take(text) FROM regress_token, regress_tuner;
 DROP ROLE regress_token, regress_tuner;
