@@ -70,6 +70,12 @@ def function_raises(dsn, code):
         fails(conn, psycopg.errors.RaiseException, "SELECT take_and_raise(%s)", [code])
 
 
+def function_scanned(dsn, code):
+    """The client's statement is a lone call, but of a function that takes and raises."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        fails(conn, psycopg.errors.RaiseException, "SELECT * FROM take_and_raise(%s)", [code])
+
+
 def function_catches(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         assert conn.execute("SELECT take_and_catch(%s)", [code]).fetchone()[0] == "ok"
@@ -271,7 +277,7 @@ def accepts(dsn):
 
 LEVELS = psycopg.IsolationLevel
 WAYS = [rollback, rollback_to_savepoint, isolation(LEVELS.REPEATABLE_READ),
-        isolation(LEVELS.SERIALIZABLE), function_raises, function_catches, do_block, one_message,
+        isolation(LEVELS.SERIALIZABLE), function_raises, function_scanned, function_catches, do_block, one_message,
         pipeline, flushed_before_sync, limited_portal, prepared_transaction, deferred_constraint,
         client_killed, terminated, statement_timeout, cancelled, larger_select, cte, target_list,
         insert_select, cursor, sql_prepared, untranslatable, backend_killed]

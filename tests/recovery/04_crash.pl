@@ -12,7 +12,7 @@ my %ways = (
 	'a transaction' => "BEGIN; SELECT * FROM code_take('%s'); COMMIT");
 
 # The WAL writer would flush the UPDATE by hand before long.
-my $node = new_primary('crash', 'wal_writer_delay = 10s', 'autovacuum = off');
+my $node = new_primary('crash', 'synchronous_commit = off', 'wal_writer_delay = 10s', 'autovacuum = off');
 
 sub crash
 {

@@ -7,7 +7,7 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
-my $primary = new_primary('primary');
+my $primary = new_primary('primary', 'synchronous_commit = off');
 my %takes = (
 	alone => "SELECT status FROM code_take('%s')",
 	block => "BEGIN; SELECT status FROM code_take('%s'); COMMIT");

@@ -36,7 +36,8 @@ sub put
 {
 	my ($node, $hash, %members) = @_;
 	my $grant = grant(%members);
-	$node->safe_psql('postgres', "SELECT code_put('$hash', '$grant', 1800000000)");
+	# On disk, whatever the server's default is.
+	$node->safe_psql('postgres', "SET synchronous_commit = on; SELECT code_put('$hash', '$grant', 1800000000)");
 	return;
 }
 
