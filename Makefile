@@ -18,7 +18,6 @@ lint: setup
 
 bench: install
 	bench/run.sh
-	bench/takes.sh
 
 clean:
 	cargo clean

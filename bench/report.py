@@ -1,26 +1,84 @@
 #!/usr/bin/env python3
-"""The tables of RESULTS.md, from the lines of run.sh: scenario, synchronous_commit, mode, clients,
-round, contender, cycles a second. A table for each scenario and synchronous_commit, in the order
-they come; the ratio is the first contender's rate to the second's in the same round."""
+"""report.py: the tables of RESULTS.md, from the lines of run.sh: title, synchronous_commit, mode,
+clients, round, contender, rate, and for takes also the average of the take alone, and p50 and p99 of
+the transaction in milliseconds. A table for each title and synchronous_commit, in the order they come.
+
+report.py percentiles LOG …: p50 and p99 in milliseconds of the transactions in pgbench's logs."""
 import sys
 from statistics import median
 
-tables = {}
-for line in sys.stdin:
-    scenario, sync, mode, clients, round_, contender, rate = line.rstrip("\n").split("\t")
-    rows = tables.setdefault((scenario, sync), {})
-    rates = rows.setdefault((mode, clients), {})
-    rates.setdefault(contender, {})[round_] = float(rate)
 
-for (scenario, sync), rows in tables.items():
-    contenders = list(next(iter(rows.values())))
+def percentiles(paths):
+    micros = sorted(int(line.split()[2]) for path in paths for line in open(path))
+    print(*(f"{micros[int((len(micros) - 1) * part)] / 1000:.3f}" for part in (0.5, 0.99)), sep="\t")
+
+
+def ratios(by_round, to):
+    """The least, median and greatest of the ratios of two contenders' rates in the same round."""
+    each = [figures[0] / to[round_][0] for round_, figures in by_round.items()]
+    return min(each), median(each), max(each)
+
+
+def cycles_table(settings, sync):
+    contenders = list(next(iter(settings.values())))
     ours, theirs = contenders[:2]
-    setting = "fsync = off" if sync == "fsync-off" else f"synchronous_commit = {sync}"
-    print(f"\n## {scenario}, {setting}\n")
-    print("| mode | clients |", *(f"{name} |" for name in contenders), "ratio min | median | max |")
+    print(f"Redemption cycles a second, median of the rounds; ratio: {ours} to {theirs} in the same round.")
+    if sync == "off":
+        print(f"{ours} still flushes every take to disk, since that is its guarantee; {theirs} flushes nothing, and a crash")
+        print("makes spent codes live again. These figures compare different promises.")
+    print("\n| mode | clients |", *(f"{name} |" for name in contenders), "ratio min | median | max |")
     print("|---|" + "---:|" * (len(contenders) + 4))
-    for (mode, clients), rates in rows.items():
-        ratios = [rates[ours][r] / rates[theirs][r] for r in rates[ours]]
-        cells = [f"{median(rates[name].values()):,.0f}" for name in contenders]
-        cells += [f"{ratio:.2f}" for ratio in (min(ratios), median(ratios), max(ratios))]
+    for (mode, clients), runs in settings.items():
+        cells = [f"{median(figures[0] for figures in runs[name].values()):,.0f}" for name in contenders]
+        cells += [f"{ratio:.2f}" for ratio in ratios(runs[ours], runs[theirs])]
         print(f"| {mode} | {clients} |", " | ".join(cells), "|")
+
+
+def takes_table(settings, _):
+    print("Takes a second over all rounds; ratio to autocommit in the same round. p50 and p99 are of the whole")
+    print("transaction as the client sees it, BEGIN and COMMIT included, the medians of the rounds; `take alone` is the")
+    print("average of that one statement. `-M prepared`, max_worker_processes = 64. After a ROLLBACK the code stays spent")
+    print("with both `independent`; it is live again with `join` and `plain SQL`.\n")
+    print("| contender | clients | takes/s min | median | max | p50 ms | p99 ms | take alone ms | ratio min | median | max |")
+    print("|---|" + "---:|" * 10)
+    preload, p50s = None, []
+    for (_, clients), runs in settings.items():
+        for name, by_round in runs.items():
+            rates, alone, p50, p99 = zip(*by_round.values())
+            ratio = ratios(by_round, runs["autocommit"])
+            cells = [f"{rate:,.0f}" for rate in (min(rates), median(rates), max(rates))]
+            cells += [f"{median(each):.2f}" for each in (p50, p99, alone)] + [f"{each:.2f}" for each in ratio]
+            print(f"| {name} | {clients} |", " | ".join(cells), "|")
+            if name == "independent with preload" and clients == "8":
+                preload = ratio
+            if name == "independent without preload":
+                p50s.append(f"{median(p50):.2f} ms with {clients} client(s), {met(median(p50) < 10)}")
+    print("\nAims:")
+    print("- With preload at least half of autocommit's rate at 8 clients:", end=" ")
+    if preload:
+        print(f"{preload[1]:.2f} ({preload[0]:.2f} to {preload[2]:.2f}), {met(preload[1] >= 0.5)}.")
+    else:
+        print("not measured.")
+    print("- Without preload p50 below 10 ms:", "; ".join(p50s) + ".")
+
+
+def met(aim):
+    return "**met**" if aim else "**not met**"
+
+
+def tables(lines):
+    found = {}
+    for line in lines:
+        title, sync, mode, clients, round_, contender, *figures = line.rstrip("\n").split("\t")
+        runs = found.setdefault((title, sync), {}).setdefault((mode, clients), {})
+        runs.setdefault(contender, {})[round_] = [float(figure) for figure in figures]
+    for (title, sync), settings in found.items():
+        setting = "fsync = off" if sync == "fsync-off" else f"synchronous_commit = {sync}"
+        print(f"\n## {title}, {setting}\n")
+        (takes_table if title == "Takes" else cycles_table)(settings, sync)
+
+
+if sys.argv[1:2] == ["percentiles"]:
+    percentiles(sys.argv[2:])
+else:
+    tables(sys.stdin)

@@ -1,71 +1,72 @@
-#!/usr/bin/env bash
-# What a take costs that nothing can undo: takes a second and their latency, alone and inside a
-# transaction, beside an UPDATE by hand; in turns, on two private clusters, without preload and
-# with. Prints and appends to RESULTS.md.
-. "$(dirname "$0")/../scripts/env.sh"
-. "$ROOT/scripts/cluster.sh"
+# The scenario takes; sourced by run.sh. A take finds a live code of its own, and nothing else is in
+# the transaction but BEGIN and COMMIT. Two clusters run side by side, one under load at a time.
 
-SECONDS_PER_RUN=${SECONDS_PER_RUN:-3} ROUNDS=${ROUNDS:-5} CLIENTS=${CLIENTS:-1 8 32}
-RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
-CODES=${CODES:-150000} SLOTS=64
-SQL=$ROOT/bench/sql
-RAW=$ROOT/target/takes.tsv
+TAKES=(autocommit "independent without preload" "independent with preload" join "plain SQL")
+# What is not named here takes code_take inside BEGIN … COMMIT, without preload.
+declare -A CLUSTER=(["independent with preload"]=preload)
+declare -A SCRIPT=([autocommit]=take ["plain SQL"]=update_in_block)
+declare -A STORE=(["plain SQL"]=seed)
+# attesto_codes.take_in_transaction, and the role that has it. Autocommit must not need a worker.
+declare -A SETTING=([autocommit]=refuse [join]=join)
 
-# NAME: cluster, pgbench script, take_in_transaction
-CONTENDERS=(autocommit independent preloaded join by_hand)
-declare -A CLUSTER=([autocommit]=plain [independent]=plain [preloaded]=preloaded [join]=plain [by_hand]=plain)
-declare -A SCRIPT=([autocommit]=take [independent]=take_in_block [preloaded]=take_in_block [join]=take_in_block
-  [by_hand]=update_in_block)
-declare -A PORT
-
-query() { "$PG_BIN/psql" -X -qAt -v ON_ERROR_STOP=1 "$@"; }
-
-# As many live codes as no run can use up, in a table that was just emptied.
-refill() {
-  query -v codes="$CODES" -f "$SQL/takes.fill.sql" >/dev/null
+# choose CONTENDER: sets table and script, and points psql and pgbench at its cluster and role.
+choose() {
+  table=${TABLE[${STORE[$1]:-attesto_codes}]} script=${SCRIPT[$1]:-take_in_block}
+  PGPORT=${PORT[${CLUSTER[$1]:-without_preload}]} PGUSER=${SETTING[$1]:-independent}
 }
 
-# run CONTENDER CLIENTS: takes a second, p50 and p99 in milliseconds. Each take must have spent a code
-# of its own.
-run() {
-  local contender=$1 clients=$2 setting=independent threads done spent
-  [ "$contender" = join ] && setting=join
-  export PGPORT=${PORT[${CLUSTER[$contender]}]}
-  export PGOPTIONS="-c attesto_codes.take_in_transaction=$setting"
-  refill
-  threads=$((clients < $(nproc) ? clients : $(nproc)))
+# The latency is that of the whole transaction; the take's own is an average, the only one that
+# pgbench has of a statement.
+takes() {
+  local contender=$1 mode=$2 clients=$3 table script report taken spent
+  choose "$contender"
+  query -c "TRUNCATE $table" -c "INSERT INTO $table TABLE live_$table" -c "VACUUM ANALYZE $table" -c CHECKPOINT
   rm -f "$work"/latency.*
-  "$PG_BIN/pgbench" -n -M prepared -c "$clients" -j "$threads" -T "$SECONDS_PER_RUN" -D i=0 \
-    -D share=$((CODES / clients)) --log --log-prefix="$work/latency" -f "$SQL/${SCRIPT[$contender]}.sql" \
-    >"$work/pgbench.out" 2>"$work/pgbench.err" || { cat "$work/pgbench.err" >&2; die "pgbench: $contender"; }
-  done=$(awk '/actually processed/ {split($NF, n, "/"); print n[1]}' "$work/pgbench.out")
-  spent=$(query -c "SELECT count(*) FROM authorizations WHERE consumed_at IS NOT NULL")
-  [ "$done" = "$spent" ] || die "$contender, $clients clients: $done takes spent $spent codes"
-  awk '/^tps/ {printf "%s ", $3}' "$work/pgbench.out"
-  cat "$work"/latency.* | awk '{print $3}' | sort -n |
-    awk '{l[NR] = $1} END {printf "%.3f %.3f\n", l[int((NR + 1) * 0.50)] / 1000, l[int((NR + 1) * 0.99)] / 1000}'
+  report=$(load "$script" "$mode" "$clients" -T "$SECONDS_PER_RUN" -r --log --log-prefix="$work/latency" \
+    -D i=0 -D "share=$((CODES / clients))")
+  taken=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' <<<"$report")
+  spent=$(query -c "SELECT count(*) FROM $table WHERE consumed_at IS NOT NULL")
+  [ "$taken" = "$spent" ] || die "$contender, $clients clients: $taken takes spent $spent codes. Too few CODES ($CODES)?"
+  awk -v OFS='\t' -v ORS='\t' '/^tps/ {rate = $3} /code_take|UPDATE/ {take = $1} END {print rate, take}' <<<"$report"
+  "$ROOT/bench/report.py" percentiles "$work"/latency.*
 }
 
-work=$(work_folder takes)
-trap 'for c in plain preloaded; do cluster_stop "$work/$c"; done; rm -rf "$work"' EXIT
-for cluster in plain preloaded; do
-  as_postgres mkdir "$work/$cluster"
-  cluster_start "$work/$cluster" "max_worker_processes = $SLOTS" \
-    "$([ $cluster = preloaded ] && echo "shared_preload_libraries = 'attesto_codes'")"
-  PORT[$cluster]=$PGPORT
-  query -c 'CREATE EXTENSION attesto_codes'
-done
-
-say "Takes: $ROUNDS rounds of $SECONDS_PER_RUN s each"
-: >"$RAW"
-for clients in $CLIENTS; do
-  for ((round = 1; round <= ROUNDS; round++)); do
-    for contender in "${CONTENDERS[@]}"; do
-      read -r rate p50 p99 < <(run "$contender" "$clients")
-      [ -n "${rate:-}" ] || die "no figure for $contender"
-      printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$clients" "$round" "$contender" "$rate" "$p50" "$p99" | tee -a "$RAW"
-    done
+# Every contender must do what its name says: of what a ROLLBACK leaves spent.
+check_takes() {
+  local contender table script expected spent
+  for contender in "${TAKES[@]}"; do
+    case $contender in autocommit) continue ;; independent*) expected=1 ;; *) expected=0 ;; esac
+    choose "$contender"
+    query -c "INSERT INTO $table TABLE live_$table LIMIT 1"
+    sed 's/^COMMIT/ROLLBACK/' "$SQL/$script.sql" >"$work/rolled_back.sql"
+    SQL=$work load rolled_back prepared 1 -t 1 -D i=0 -D share=0 >/dev/null
+    spent=$(query -c "SELECT count(*) FROM $table WHERE consumed_at IS NOT NULL" -c "TRUNCATE $table")
+    [ "$spent" = "$expected" ] || die "$contender: a ROLLBACK left $spent codes spent, expected $expected"
   done
-done
+}
 
-"$ROOT/bench/takes.py" "$ROUNDS" "$SECONDS_PER_RUN" "$SLOTS" <"$RAW" | tee -a "$RESULTS"
+# On each cluster both stores' live codes, put once, to copy from; and a role for each setting.
+takes_cluster() {
+  local store setting
+  start "$@" "max_worker_processes = 64"
+  for store in "${!TABLE[@]}"; do
+    fill "$store" "$CODES"
+    query -c "CREATE TABLE live_${TABLE[$store]} AS TABLE ${TABLE[$store]}" -c "TRUNCATE ${TABLE[$store]}"
+  done
+  for setting in independent refuse join; do
+    query -c "CREATE ROLE $setting SUPERUSER LOGIN" \
+      -c "ALTER ROLE $setting SET attesto_codes.take_in_transaction = $setting"
+  done
+}
+
+scenario_takes() {
+  local clients
+  say "Starting two private PostgreSQL $PG_MAJOR, with $CODES codes to take in each"
+  takes_cluster without_preload
+  takes_cluster preload "shared_preload_libraries = 'attesto_codes'"
+  echo "Is each contender what its name says?"
+  (check_takes)
+  echo yes
+  say "Takes: $ROUNDS rounds of $SECONDS_PER_RUN s each"
+  for clients in $CLIENTS; do measure Takes on prepared "$clients" takes "${TAKES[@]}"; done
+}

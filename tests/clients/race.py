@@ -24,7 +24,9 @@ class Racers:
     """Connections with a thread each, which all set off at one barrier."""
 
     def __init__(self, dsn, stack):
-        self.conns = [stack.enter_context(psycopg.connect(dsn, autocommit=True))
+        # A racer that waits for another's transaction would wait forever: it fails instead.
+        self.conns = [stack.enter_context(psycopg.connect(dsn, autocommit=True,
+                                                          options="-c statement_timeout=20s"))
                       for _ in range(RACERS)]
         self.threads = stack.enter_context(ThreadPoolExecutor(RACERS))
 

@@ -36,6 +36,11 @@ REQUEST = [VERIFIER, GRANT["client_id"], GRANT["redirect_uri"]]
 SETUP = """
 CREATE EXTENSION attesto_codes;
 CREATE TABLE tokens (subject text NOT NULL, family_id text);
+-- The code of this subject is gone when it is to be marked.
+CREATE FUNCTION sweep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN DELETE FROM authorizations WHERE subject = 'swept'; RETURN NEW; END $$;
+CREATE TRIGGER sweep BEFORE INSERT ON tokens FOR EACH ROW WHEN (NEW.subject = 'swept')
+EXECUTE FUNCTION sweep();
 """
 # What the quick start prints between its blocks.
 CUT = "---- tests/clients/readme.py ----"
@@ -124,6 +129,13 @@ def refuses(tap, program):
     tap.equal(program.tokens(), [], f"{name}: stores no tokens for them")
 
 
+def keeps_nothing_unmarked(tap, program):
+    said = program.says(program.code("swept", subject="swept"), *REQUEST)
+    tap.ok("tokens for" not in said and program.tokens() == [],
+           f"{program.name}: stores no tokens for a code that it could not mark")
+    program.db.execute("TRUNCATE tokens")
+
+
 def main():
     tap = Tap()
     text = README.read_text()
@@ -138,6 +150,7 @@ def main():
                 program = Program(dsn, db, folder, text, language)
                 redeems(tap, program)
                 refuses(tap, program)
+                keeps_nothing_unmarked(tap, program)
     finally:
         shutil.rmtree(folder)
     tap.done()
