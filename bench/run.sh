@@ -3,13 +3,13 @@
 # SQL, in turns, on private clusters. Prints and writes RESULTS.md. README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
+shopt -s inherit_errexit
 
 SECONDS_PER_RUN=${SECONDS_PER_RUN:-3} ROUNDS=${ROUNDS:-5} ROWS=${ROWS:-1000000}
 CLIENTS=${CLIENTS:-1 8 32} SIMPLE_CLIENTS=${SIMPLE_CLIENTS-1 8 32} SYNCS=${SYNCS:-on off fsync-off}
 CODES=${CODES:-$((40000 * SECONDS_PER_RUN))}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
 SQL=$ROOT/bench/sql
-RAW=$ROOT/target/bench.tsv
 
 # Who stores anything: its table. Each has a NAME.setup.sql, and a NAME.fill.sql that puts :rows codes.
 declare -A TABLE=([attesto_codes]=authorizations [seed]=attesto_authorization_codes)
@@ -53,6 +53,7 @@ start() {
 stop() {
   local name
   for name in "${!PORT[@]}"; do cluster_stop "$work/$name"; done
+  cp "$RAW" "$ROOT/target/bench.tsv"
   rm -rf "$work"
 }
 
@@ -119,8 +120,9 @@ for scenario in "$@"; do
   case $scenario in cycles | takes | million) ;; *) die "no scenario $scenario: cycles, takes, million" ;; esac
 done
 work=$(work_folder bench)
-trap stop EXIT
+RAW=$work/bench.tsv
 : >"$RAW"
+trap stop EXIT
 for scenario in "$@"; do "scenario_$scenario"; done
 { facts; "$ROOT/bench/report.py" <"$RAW"; } >"$work/RESULTS.md"
 mv "$work/RESULTS.md" "$RESULTS"
