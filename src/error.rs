@@ -112,7 +112,7 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         Error::Locked => (
             ERRCODE_LOCK_NOT_AVAILABLE,
             "authorization code is locked".into(),
-            "An open transaction, perhaps this one, has held the code's row or table for one second; the code is still live.".into(),
+            "An open transaction, perhaps this one, has held the code's row or table for one second; this call did not spend the code.".into(),
             "End the transaction that holds the lock, and take the code again.",
         ),
         Error::NoWorker => (
@@ -131,7 +131,7 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             ERRCODE_UNDEFINED_TABLE,
             "table authorizations is missing".into(),
             "The schema of this function holds no table \"authorizations\" as attesto_codes made it.".into(),
-            "Run ALTER EXTENSION attesto_codes UPDATE, or create the extension anew.",
+            "Undo what moved or changed the table, or run ALTER EXTENSION attesto_codes UPDATE.",
         ),
         Error::Damaged => (
             ERRCODE_DATA_CORRUPTED,

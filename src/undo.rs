@@ -32,17 +32,29 @@ pub fn is_final(function: pg_sys::FunctionCallInfo) -> bool {
         pg_sys::XactIsoLevel == pg_sys::XACT_READ_COMMITTED as i32
             && !pg_sys::IsInTransactionBlock(true)
             && pg_sys::pg_get_client_encoding() == pg_sys::GetDatabaseEncoding()
+            && !waits_for_standbys()
             && is_whole_statement(function)
     }
 }
 
+/// A client may cancel its wait for a synchronous standby, and still gets its rows: only a worker
+/// can tell that the standby does not have the spend.
+unsafe fn waits_for_standbys() -> bool {
+    unsafe {
+        let names = pg_sys::SyncRepStandbyNames;
+        !names.is_null() && !CStr::from_ptr(names).is_empty()
+    }
+}
+
 /// To be called after the spend where `is_final`: the statement commits as soon as it ends, even in
-/// a pipeline, flushed to disk and to the synchronous standbys, and cannot be cancelled before.
+/// a pipeline, flushed to disk, and cannot be cancelled before. Nor is anything else told to the
+/// client before, since each message would send the row along.
 pub fn commit_at_once() {
+    flush_on_commit();
+    set_local(c"client_min_messages", c"error");
     // SAFETY: sets variables of this backend. The interrupts are resumed when this transaction
     // commits; an ERROR resets the counter itself.
     unsafe {
-        flush_on_commit();
         pg_sys::MyXactFlags |= pg_sys::XACT_FLAGS_NEEDIMMEDIATECOMMIT as i32;
         pg_sys::InterruptHoldoffCount += 1;
     }
@@ -51,22 +63,27 @@ pub fn commit_at_once() {
 
 /// Makes the commit of this transaction wait as synchronous_commit = on does, if it would not.
 pub fn flush_on_commit() {
-    // SAFETY: the same as SET LOCAL, which any role may do.
+    let on = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32;
+    // SAFETY: reads a variable of this backend.
+    if unsafe { pg_sys::synchronous_commit } < on {
+        set_local(c"synchronous_commit", c"on");
+    }
+}
+
+/// SET LOCAL of a setting that any role may change.
+fn set_local(name: &CStr, value: &CStr) {
+    // SAFETY: both are C strings, which the call copies.
     unsafe {
-        if pg_sys::synchronous_commit
-            < pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32
-        {
-            pg_sys::set_config_option(
-                c"synchronous_commit".as_ptr(),
-                c"on".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_LOCAL,
-                true,
-                0,
-                false,
-            );
-        }
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
     }
 }
 

@@ -163,6 +163,9 @@ unsafe extern "C-unwind" {
     fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
 }
 
+/// A cancelled wait for a standby would look like a commit that the standby has.
+unsafe extern "C-unwind" fn ignore(_signal: std::ffi::c_int) {}
+
 /// Connects this worker process to a database, as the superuser that owns the cluster.
 fn connect(database: pg_sys::Oid) {
     // SAFETY: the process was started as a background worker with access to databases. `die` makes
@@ -173,6 +176,7 @@ fn connect(database: pg_sys::Oid) {
         #[cfg(feature = "pg18")]
         let set = pg_sys::pqsignal_be;
         set(pg_sys::SIGTERM as i32, Some(die));
+        set(pg_sys::SIGINT as i32, Some(ignore));
         set(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::InvalidOid, 0);
@@ -193,6 +197,8 @@ fn commit(orders: &[Order]) -> Vec<Outcome> {
         let outcomes = orders.iter().map(carry_out).collect();
         pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
+        // A worker that was terminated while it waited for a standby must not answer.
+        pgrx::check_for_interrupts!();
         outcomes
     }
 }

@@ -139,6 +139,19 @@ def limited_portal(dsn, code):
         assert wire.until_ready() == ["22012"]
 
 
+def told_between(dsn, code):
+    """What the client is told between the row and the end of its statement: a message there would
+    send the row along before the commit."""
+    with Wire(dsn, "-c client_min_messages=debug5") as wire:
+        wire.parse_bind_execute(f"SELECT * FROM code_take('{code}')")
+        wire.sync()
+        kinds = []
+        while not kinds or kinds[-1] != b"Z":
+            kinds.append(wire.message()[0])
+    row = kinds.index(b"D")
+    return kinds[row:kinds.index(b"C", row)]
+
+
 def prepared_transaction(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("BEGIN")
@@ -325,6 +338,8 @@ def main():
                 put(dsn, code)
                 way(dsn, code)
                 tap.equal(second_take(dsn, code), answer, f"{mode}: {way.__doc__ or way.__name__}")
+        put(dsn, "told")
+        tap.equal(told_between(dsn, "told"), [b"D"], "nothing sends the row along before the commit")
         put(dsn, "first")
         pipeline_first(dsn, "first")
         tap.equal(second_take(dsn, "first"), "error", pipeline_first.__doc__)

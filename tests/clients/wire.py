@@ -6,11 +6,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 
 class Wire:
-    def __init__(self, dsn):
+    def __init__(self, dsn, settings=""):
         options = conninfo_to_dict(dsn)
         self.socket = socket.create_connection((options["host"], int(options["port"])), timeout=60)
         self.stream = self.socket.makefile("rb")
-        words = f"user\0{options['user']}\0database\0{options['dbname']}\0\0".encode()
+        words = f"user\0{options['user']}\0database\0{options['dbname']}\0"
+        words = f"{words}options\0{settings}\0\0".encode()
         self.socket.sendall(struct.pack("!II", len(words) + 8, 196608) + words)
         self.until_ready()
 
