@@ -12,7 +12,7 @@ my %takes = (
 	alone => "SELECT status FROM code_take('%s')",
 	block => "BEGIN; SELECT status FROM code_take('%s'); COMMIT");
 my @codes = map { my $way = $_; map { "$way-$_" } qw(off local) } sort keys %takes;
-put($primary, $_) for @codes;
+put($primary, $_) for @codes, 'cancelled';
 
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -37,6 +37,16 @@ my $waiting = "SELECT count(*) = " . @codes . " FROM pg_stat_activity WHERE wait
 ok($primary->poll_query_until('postgres', $waiting), 'every take waits for the standby');
 IPC::Run::pump_nb($_) for @runs;
 is(join('', values %answers), '', 'none has answered');
+
+# A client that cancels its wait gets no entry.
+my ($row, $error) = ('', '');
+my $cancelled = IPC::Run::start([ 'psql', '-XqAt', '-d', $primary->connstr('postgres'), '-c', sprintf($takes{alone}, 'cancelled') ],
+	'>', \$row, '2>', \$error);
+ok($primary->poll_query_until('postgres', $waiting =~ s/= \d+/= 5/r), 'one more take waits');
+$primary->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%code_take(''cancelled'')' AND pid <> pg_backend_pid()");
+IPC::Run::finish($cancelled);
+is($row, '', 'a cancelled take hands nothing out');
+like($error, qr/canceling statement due to user request/, 'and says that it was cancelled');
 
 # A plain UPDATE of such a session would not wait.
 $primary->safe_psql('postgres', 'SET synchronous_commit = off; CREATE TABLE does_not_wait ()');
