@@ -8,7 +8,7 @@ BEGIN
 END
 $$;
 
--- src/table/mod.rs addresses the columns by their position: their order is part of the interface.
+-- src/table/columns.rs addresses the columns by their position: their order is part of the interface.
 CREATE TABLE @extschema@.authorizations (
   expires_at            timestamptz NOT NULL,
   inserted_at           timestamptz NOT NULL,
@@ -28,6 +28,9 @@ CREATE TABLE @extschema@.authorizations (
   claims                jsonb       NOT NULL,
   extra                 jsonb,
   consumed_meta         jsonb,
+  replayed_at           timestamptz,
+  reused_at             timestamptz,
+  retain_from           timestamptz,
   CONSTRAINT redeemed_implies_spent CHECK (consumed_at IS NOT NULL OR NOT consumed_success)
 );
 
@@ -71,6 +74,17 @@ COMMENT ON COLUMN @extschema@.authorizations.extra IS
   'Members of the grant that this version does not know, as they were given. NULL: none.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_meta IS
   'What the first code_mark_consumed was told. A reuse gets it back, over family_id and subject.';
+COMMENT ON COLUMN @extschema@.authorizations.replayed_at IS
+  'When the code was first presented again while it was spent and not redeemed. code_mark_consumed then answers replayed.';
+COMMENT ON COLUMN @extschema@.authorizations.reused_at IS
+  'When the code was first presented again after it was redeemed, and the channel attesto_codes_reuse was notified.';
+COMMENT ON COLUMN @extschema@.authorizations.retain_from IS
+  'Set when a sweep has found the expired code redeemed: it looks at it again attesto_codes.reuse_retention after this instant.';
+
+-- What a sweep goes through: what no sweep has seen yet (retain_from IS NULL) by its expiry, then the
+-- rest by retain_from. Takes and marks change neither column, so that they stay heap-only updates.
+CREATE INDEX authorizations_sweep ON @extschema@.authorizations (retain_from, expires_at);
+COMMENT ON INDEX @extschema@.authorizations_sweep IS 'Leads code_sweep to the codes that are due.';
 
 -- Without this pg_dump would restore an empty table.
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.authorizations', '');

@@ -4,14 +4,20 @@
 // pgrx keeps an SQLSTATE only where the error type is its own ErrorReport.
 #![allow(clippy::result_large_err)]
 
+use crate::counters::{self, Counter};
 use crate::error::Error;
 use crate::grant::Grant;
+use crate::independent;
 use crate::jsonb::Jsonb;
+use crate::settings::REUSE_RETENTION;
+use crate::stats::{self, Stats};
 use crate::store::{self, Marked, Taken};
-use crate::table::{Access, Table};
-use crate::{secret, take};
+use crate::sweep::Sweep;
+use crate::table::{Access, Family, Table, Token, schema_of};
+use crate::{families, secret, take};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use std::time::Duration;
 
 /// Stores a live code (RFC 6749, section 4.1.2). `expires_at` is in unix seconds.
 ///
@@ -31,6 +37,7 @@ fn code_put(
     Table::with(fcinfo, Access::Write, |table| {
         store::put(table, code_hash, grant, expires_at)
     })?;
+    counters::add(Counter::Puts, 1);
     Ok(())
 }
 
@@ -75,7 +82,14 @@ fn code_take(
 > {
     let code_hash = key(code_hash)?;
     writable("code_take()")?;
-    Ok(TableIterator::once(match take::take(fcinfo, code_hash)? {
+    let taken = take::take(fcinfo, code_hash)?;
+    let counter = match taken {
+        Taken::Ok(_) => Counter::TakesOk,
+        Taken::Consumed(_) => Counter::TakesConsumed,
+        Taken::Error => Counter::TakesError,
+    };
+    counters::add(counter, 1);
+    Ok(TableIterator::once(match taken {
         Taken::Ok(entry) => ("ok", Some(entry.data), Some(entry.expires_at), None),
         Taken::Consumed(meta) => ("consumed", None, None, Some(meta)),
         Taken::Error => ("error", None, None, None),
@@ -83,7 +97,8 @@ fn code_take(
 }
 
 /// Records that the redemption of a spent code succeeded, in the caller's transaction: to be
-/// called when the token response is built and before it is sent.
+/// called when the token response is built and before it is sent. `replayed`: it is recorded, but the
+/// code was presented again since it was taken.
 ///
 /// Errors: 22004, 22023 where meta is not an object, 25006, 55000 where the code is live.
 #[pg_extern]
@@ -98,10 +113,150 @@ fn code_mark_consumed(
     let marked = Table::with(fcinfo, Access::Write, |table| {
         store::mark_consumed(table, code_hash, meta)
     })?;
-    Ok(match marked {
-        Marked::Ok => "ok",
-        Marked::Missing => "missing",
-    })
+    let (answer, counter) = match marked {
+        Marked::Ok => ("ok", Counter::MarksOk),
+        Marked::Replayed => ("replayed", Counter::MarksReplayed),
+        Marked::Missing => ("missing", Counter::MarksMissing),
+    };
+    counters::add(counter, 1);
+    Ok(answer)
+}
+
+/// Records an access token of a family, in the caller's transaction. `expires_at` is in unix seconds.
+/// False: the family is revoked, and so is the token.
+///
+/// Errors: 22004, 22023, 23505 where the jti exists, 25006.
+#[pg_extern]
+fn code_record_access_token(
+    family_id: Option<&str>,
+    jti: Option<&str>,
+    expires_at: Option<i64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<bool, ErrorReport> {
+    let family_id = identifier(family_id, "family_id")?;
+    let jti = identifier(jti, "jti")?;
+    let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
+    writable("code_record_access_token()")?;
+    Ok(with_families(fcinfo, |families, tokens| {
+        families::record(families, tokens, family_id, jti, expires_at)
+    })?)
+}
+
+/// Revokes a family, in the caller's transaction: all its tokens, and every token that is recorded for
+/// it later (RFC 9700, section 4.2.4). How many tokens were not revoked before.
+///
+/// Errors: 22004, 22023, 25006.
+#[pg_extern]
+fn code_revoke_family(
+    family_id: Option<&str>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<i64, ErrorReport> {
+    let family_id = identifier(family_id, "family_id")?;
+    writable("code_revoke_family()")?;
+    Ok(with_families(fcinfo, |families, tokens| {
+        families::revoke(families, tokens, family_id)
+    })?)
+}
+
+/// Whether an access token is revoked and has not expired. Read-only.
+///
+/// Errors: 22004, 22023.
+#[pg_extern]
+fn code_access_token_revoked(
+    jti: Option<&str>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<bool, ErrorReport> {
+    let jti = identifier(jti, "jti")?;
+    Ok(Table::with(fcinfo, Access::Read, |tokens| {
+        Ok(families::is_revoked(tokens, jti))
+    })?)
+}
+
+/// Removes what is due, at most `max_rows` rows, in transactions of its own: how many rows.
+///
+/// Errors: 22004, 22023, 25006, 53400 where no background worker is free, 57P01 where it ended
+/// without an answer.
+#[pg_extern]
+fn code_sweep(
+    max_rows: default!(Option<i32>, 10000),
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<i64, ErrorReport> {
+    let max_rows = max_rows.ok_or(Error::Null("max_rows"))?;
+    if max_rows < 1 {
+        return Err(Error::MaxRows.into());
+    }
+    writable("code_sweep()")?;
+    let swept = independent::sweep(Sweep {
+        // SAFETY: reads a variable of this backend.
+        database: unsafe { pg_sys::MyDatabaseId },
+        schema: Some(schema_of(fcinfo)),
+        max_rows: max_rows.into(),
+        max_time: Duration::from_secs(86_400),
+        retention: Some(REUSE_RETENTION.get()),
+    })?;
+    Ok(swept.removed)
+}
+
+/// What is in the tables, and with shared_preload_libraries what happened since the server's start.
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn code_stats(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(live, i64),
+            name!(spent, i64),
+            name!(redeemed, i64),
+            name!(due, i64),
+            name!(oldest_due_age, Option<f64>),
+            name!(families_revoked, i64),
+            name!(sampled, bool),
+            name!(puts, Option<i64>),
+            name!(takes_ok, Option<i64>),
+            name!(takes_consumed, Option<i64>),
+            name!(takes_error, Option<i64>),
+            name!(marks_ok, Option<i64>),
+            name!(marks_replayed, Option<i64>),
+            name!(marks_missing, Option<i64>),
+            name!(reuses, Option<i64>),
+            name!(sweeps, Option<i64>),
+            name!(rows_swept, Option<i64>),
+            name!(spends_statement, Option<i64>),
+            name!(spends_oneshot, Option<i64>),
+            name!(spends_resident, Option<i64>),
+            name!(spends_joined, Option<i64>),
+        ),
+    >,
+    ErrorReport,
+> {
+    use Counter::*;
+    let stats: Stats = stats::read(fcinfo)?;
+    Ok(TableIterator::once((
+        stats.live,
+        stats.spent,
+        stats.redeemed,
+        stats.due,
+        stats.oldest_due_age,
+        stats.families_revoked,
+        stats.sampled,
+        counters::get(Puts),
+        counters::get(TakesOk),
+        counters::get(TakesConsumed),
+        counters::get(TakesError),
+        counters::get(MarksOk),
+        counters::get(MarksReplayed),
+        counters::get(MarksMissing),
+        counters::get(Reuses),
+        counters::get(Sweeps),
+        counters::get(RowsSwept),
+        counters::get(SpendsStatement),
+        counters::get(SpendsOneshot),
+        counters::get(SpendsResident),
+        counters::get(SpendsJoined),
+    )))
 }
 
 /// The lookup key of a code: base64url without padding of SHA-256(code), 43 characters.
@@ -118,6 +273,25 @@ fn key(code_hash: Option<&str>) -> Result<&str, Error> {
     match code_hash.len() {
         1..=255 => Ok(code_hash),
         _ => Err(Error::CodeHash),
+    }
+}
+
+/// Opens the two tables of families for writing.
+fn with_families<T>(
+    function: pg_sys::FunctionCallInfo,
+    work: impl FnOnce(&Table<Family>, &Table<Token>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    Table::with(function, Access::Write, |families| {
+        Table::with(function, Access::Write, |tokens| work(families, tokens))
+    })
+}
+
+/// What an index can hold, with room for more columns.
+fn identifier<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a str, Error> {
+    let value = value.ok_or(Error::Null(argument))?;
+    match value.len() {
+        1..=1024 => Ok(value),
+        _ => Err(Error::Identifier(argument)),
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::grant::Invalid;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
+use std::ffi::CStr;
 
 #[derive(Debug)]
 pub enum Error {
@@ -27,12 +28,22 @@ pub enum Error {
     InTransaction,
     /// An open transaction, perhaps the caller's own, holds the row or the table.
     Locked,
-    /// There is no background worker to be had.
+    /// There is no background worker to be had for code_take.
     NoWorker,
-    /// The background worker ended before it answered.
+    /// The background worker of code_take ended before it answered.
     NoAnswer,
-    /// The table is not where the function is.
-    NoTable,
+    /// There is no background worker to be had for code_sweep.
+    NoSweeper,
+    /// The background worker of code_sweep ended before it answered.
+    SweepEnded,
+    /// max_rows is not positive.
+    MaxRows,
+    /// An identifier is empty or over 1024 bytes.
+    Identifier(&'static str),
+    /// The access token is recorded already.
+    TokenExists,
+    /// A table or index is not where the function is.
+    NoTable(&'static CStr),
     /// The row holds what this extension would never write.
     Damaged,
 }
@@ -127,17 +138,47 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "The code may be spent; its entry was not handed out.".into(),
             "Take the code again; an answer other than ok means that it is spent.",
         ),
-        Error::NoTable => (
+        Error::NoSweeper => (
+            ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            "no background worker is free to sweep".into(),
+            "Nothing was removed.".into(),
+            "Raise max_worker_processes.",
+        ),
+        Error::SweepEnded => (
+            ERRCODE_ADMIN_SHUTDOWN,
+            "the background worker that sweeps ended without an answer".into(),
+            "Some rows may have been removed.".into(),
+            "Call code_sweep again.",
+        ),
+        Error::MaxRows => (
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "invalid max_rows".into(),
+            "The argument \"max_rows\" must be at least 1.".into(),
+            "Pass the number of rows that one call may remove, or leave the argument out.",
+        ),
+        Error::Identifier(argument) => (
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("invalid {argument}"),
+            format!("The argument \"{argument}\" must be a string of 1 to 1024 bytes."),
+            "Pass the identifier itself, not the token.",
+        ),
+        Error::TokenExists => (
+            ERRCODE_UNIQUE_VIOLATION,
+            "access token already recorded".into(),
+            "The argument \"jti\" is stored already; the stored token was not changed.".into(),
+            "Generate a fresh jti for every access token.",
+        ),
+        Error::NoTable(name) => (
             ERRCODE_UNDEFINED_TABLE,
-            "table authorizations is missing".into(),
-            "The schema of this function holds no table \"authorizations\" as attesto_codes made it.".into(),
-            "Undo what moved or changed the table, or run ALTER EXTENSION attesto_codes UPDATE.",
+            format!("{} is missing", name.to_string_lossy()),
+            "The schema of this function does not hold it as attesto_codes made it.".into(),
+            "Undo what moved or changed it, or run ALTER EXTENSION attesto_codes UPDATE.",
         ),
         Error::Damaged => (
             ERRCODE_DATA_CORRUPTED,
             "stored grant cannot be read".into(),
             "A column of the row holds a value that attesto_codes does not write.".into(),
-            "Find out who else writes to the table authorizations.",
+            "Find out who else writes to the tables of attesto_codes.",
         ),
     }
 }

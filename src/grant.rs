@@ -36,7 +36,7 @@ pub struct Invalid {
     pub must_be: &'static str,
 }
 
-type Members<'a> = BTreeMap<String, &'a RawValue>;
+pub type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 #[derive(Serialize, Deserialize)]
 struct Confirmation {
@@ -118,23 +118,6 @@ impl Grant {
     }
 }
 
-/// What is known of a redemption: whose it was, overlaid with what the redeemer said (`meta`, an
-/// object; a null there wins).
-pub fn redemption(
-    family_id: Option<&str>,
-    subject: &str,
-    meta: &str,
-) -> serde_json::Result<String> {
-    let family_id = serde_json::value::to_raw_value(&family_id)?;
-    let subject = serde_json::value::to_raw_value(subject)?;
-    let mut members = Members::from([
-        ("family_id".to_owned(), &*family_id),
-        ("subject".to_owned(), &*subject),
-    ]);
-    members.append(&mut serde_json::from_str(meta)?);
-    serde_json::to_string(&members)
-}
-
 /// Whether a JSON text, as PostgreSQL prints it, is an object.
 pub fn is_object(json: &str) -> bool {
     json.starts_with('{')
@@ -155,7 +138,8 @@ fn take<'a>(members: &mut Members<'a>, name: &str) -> Option<&'a str> {
         .filter(|json| *json != "null")
 }
 
-fn non_empty_text(json: &str) -> Option<String> {
+/// A JSON string that is not empty.
+pub fn non_empty_text(json: &str) -> Option<String> {
     serde_json::from_str(json)
         .ok()
         .filter(|text: &String| !text.is_empty())
@@ -336,22 +320,6 @@ mod tests {
             let refused = with("code_challenge_method", wrong).unwrap_err();
             assert_eq!(refused.member, Some("code_challenge_method"));
         }
-    }
-
-    #[test]
-    fn a_redemption_is_overlaid_with_its_meta() {
-        let of = |meta| -> Value {
-            serde_json::from_str(&redemption(Some("f"), "s", meta).unwrap()).unwrap()
-        };
-        assert_eq!(of("{}"), json!({"family_id": "f", "subject": "s"}));
-        assert_eq!(
-            of(r#"{"family_id": null, "n": 1}"#),
-            json!({"family_id": null, "subject": "s", "n": 1})
-        );
-        assert_eq!(
-            redemption(None, "s", "{}").unwrap(),
-            r#"{"family_id":null,"subject":"s"}"#
-        );
     }
 
     #[test]

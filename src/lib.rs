@@ -1,15 +1,22 @@
 //! OAuth 2.0 authorization codes in PostgreSQL, single use by construction.
 
 mod api;
+mod counters;
 mod error;
+mod extension;
+mod families;
 mod grant;
 mod independent;
 mod jsonb;
 mod numeric_date;
+mod redemption;
+mod reuse;
 mod rollback;
 mod secret;
 mod settings;
+mod stats;
 mod store;
+mod sweep;
 mod table;
 mod take;
 mod undo;
@@ -21,6 +28,11 @@ mod undo;
     name = "authorizations",
     bootstrap
 );
+::pgrx::extension_sql_file!(
+    "../sql/families.sql",
+    name = "families",
+    requires = ["authorizations"]
+);
 ::pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", finalize);
 
 #[::pgrx::pg_guard]
@@ -28,6 +40,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::init();
     undo::init();
     rollback::init();
+    counters::init();
     independent::init();
 }
 

@@ -1,31 +1,34 @@
-//! Codes that one transaction both puts and takes. Nobody else can see them, so the spend needs no
-//! transaction of its own: it vanishes with the put. Only ROLLBACK TO a savepoint between the two
-//! could undo it alone; so the transaction remembers its takes, and spends them again.
+//! Codes that one transaction both writes and presents. Nobody else can see what it wrote, so what
+//! the presentation writes needs no transaction of its own: it vanishes with the rest. Only ROLLBACK
+//! TO a savepoint between the two could undo it alone; so the transaction remembers its
+//! presentations, and writes them again before it commits.
 
-use crate::store;
-use crate::table::{Rival, Row, Table, Update};
+use crate::store::Step;
+use crate::table::{Code, Rival, Row, Table, Update};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
 
+type Written = (pg_sys::Oid, String, Step);
+
 thread_local! {
-    /// Table and code_hash of every such take of the running transaction.
-    static TAKEN: RefCell<Vec<(pg_sys::Oid, String)>> = const { RefCell::new(Vec::new()) };
+    /// Table, code_hash and step of every such presentation of the running transaction.
+    static WRITTEN: RefCell<Vec<Written>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Spends a row of this transaction. `Gone`: it was taken before, and the spend rolled back.
-pub fn spend(table: &Table, row: &Row, code_hash: &str) -> Update {
-    let update = store::spend(table, row, Rival::Wait);
-    let taken = (table.oid(), code_hash.to_owned());
-    TAKEN.with_borrow_mut(|all| {
-        if all.contains(&taken) {
+/// Writes a step to a row of this transaction. `Gone`: it was written before, and rolled back.
+pub fn write(step: Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> Update {
+    let update = step.write(codes, row, Rival::Wait);
+    let written = (codes.oid(), code_hash.to_owned(), step);
+    WRITTEN.with_borrow_mut(|all| {
+        if all.contains(&written) {
             return Update::Gone;
         }
-        all.push(taken);
+        all.push(written);
         update
     })
 }
 
-/// Registers, once a backend, what spends again and forgets.
+/// Registers, once a backend, what writes again and forgets.
 pub fn init() {
     // SAFETY: the callback lives as long as the library, which is never unloaded.
     unsafe { pg_sys::RegisterXactCallback(Some(at_transaction_end), std::ptr::null_mut()) };
@@ -37,21 +40,21 @@ unsafe extern "C-unwind" fn at_transaction_end(
     _argument: *mut std::ffi::c_void,
 ) {
     use pg_sys::XactEvent::*;
-    let taken = match event {
-        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE | XACT_EVENT_ABORT => TAKEN.take(),
+    let written = match event {
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE | XACT_EVENT_ABORT => WRITTEN.take(),
         _ => return,
     };
-    if event != XACT_EVENT_ABORT && !taken.is_empty() {
-        spend_again(&taken);
+    if event != XACT_EVENT_ABORT && !written.is_empty() {
+        write_again(&written);
     }
 }
 
-fn spend_again(taken: &[(pg_sys::Oid, String)]) {
+fn write_again(written: &[Written]) {
     // SAFETY: the transaction is still open, and user code has ended.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    for (table, code_hash) in taken {
-        Table::with_oid(*table, |table| {
-            store::spend_by_hash(table, code_hash, Rival::GiveUp)
+    for (table, code_hash, step) in written {
+        Table::with_oid(*table, |codes| {
+            step.write_by_hash(codes, code_hash, Rival::GiveUp)
         });
     }
     unsafe { pg_sys::PopActiveSnapshot() };

@@ -19,6 +19,12 @@ pub enum TakeInTransaction {
 pub static TAKE_IN_TRANSACTION: GucSetting<TakeInTransaction> =
     GucSetting::<TakeInTransaction>::new(TakeInTransaction::Independent);
 
+/// How long a redeemed code is kept past its expiry, in seconds.
+pub static REUSE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
+
+/// Between two sweeps of all databases, in seconds; 0: there are none.
+pub static SWEEP_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
+
 pub fn init() {
     GucRegistry::define_enum_guc(
         c"attesto_codes.take_in_transaction",
@@ -28,6 +34,28 @@ pub fn init() {
         // To change it weakens a guarantee.
         GucContext::Suset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"attesto_codes.reuse_retention",
+        c"How long a redeemed code is kept past its expiry, as evidence of its reuse.",
+        c"It is kept for longer where an access token of its family expires later.",
+        &REUSE_RETENTION,
+        0,
+        i32::MAX,
+        // To shorten it weakens a guarantee.
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"attesto_codes.sweep_interval",
+        c"Between two sweeps of all databases that have the extension.",
+        c"0 turns them off. They need shared_preload_libraries.",
+        &SWEEP_INTERVAL,
+        0,
+        // Milliseconds are what a latch waits in.
+        i32::MAX / 1000,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
     );
     #[cfg(not(feature = "pg14"))]
     // SAFETY: a static string; from here on a misspelt setting is an error.

@@ -1,15 +1,15 @@
-//! The life of a code: put makes it live, the first take spends it, mark makes it redeemed.
+//! The life of a code: put makes it live, the first take spends it, mark makes it redeemed. A take
+//! that comes later leaves a trace, once before the mark and once after it.
 
 use crate::error::Error;
 use crate::grant::{self, Grant};
 use crate::jsonb::Jsonb;
-use crate::numeric_date;
-use crate::table::{Column, Rival, Row, Table, Update, Values};
-use pgrx::{check_for_interrupts, pg_sys};
+use crate::numeric_date::{self, now};
+use crate::reuse;
+use crate::table::{Code, Rival, Row, Table, Update, Values};
+use pgrx::check_for_interrupts;
 
-/// How often a take looks at a row that changes under its eyes. Once is what the life of a code
-/// needs: who finds it live and loses, finds it spent.
-const ATTEMPTS: usize = 3;
+type Codes = Table<Code>;
 
 /// What a live code stands for.
 pub struct Entry {
@@ -28,158 +28,202 @@ pub enum Taken {
     Error,
 }
 
+impl Taken {
+    /// How much of it goes to the client, in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Taken::Ok(entry) => entry.data.0.len(),
+            Taken::Consumed(meta) => meta.0.len(),
+            Taken::Error => 0,
+        }
+    }
+}
+
+/// What a presentation writes: each at most once in the life of a code, so that who presents a code
+/// again and again costs no more than two writes.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Step {
+    /// The code was live.
+    Spend,
+    /// It was spent and not redeemed: code_mark_consumed is to answer `replayed`.
+    Replay,
+    /// It was redeemed: who listens is told.
+    Reuse,
+}
+
+impl Step {
+    /// What a presentation of this row has to write.
+    pub fn of(row: &Row<Code>) -> Option<Step> {
+        if is_live(row) {
+            Some(Step::Spend)
+        } else if is_redeemed(row) {
+            (!row.has(Code::ReusedAt)).then_some(Step::Reuse)
+        } else {
+            (!row.has(Code::ReplayedAt)).then_some(Step::Replay)
+        }
+    }
+
+    /// Writes it: the one place where a code is spent.
+    pub fn write(self, codes: &Codes, row: &Row<Code>, rival: Rival) -> Update {
+        let column = match self {
+            Step::Spend => Code::ConsumedAt,
+            Step::Replay => Code::ReplayedAt,
+            Step::Reuse => Code::ReusedAt,
+        };
+        let update = codes.update(row, Values::default().set(column, now()), rival);
+        if self == Step::Reuse && update == Update::Done {
+            reuse::announce(row);
+        }
+        update
+    }
+
+    /// Finds a code and writes this step, if it is the one that is due.
+    pub fn write_by_hash(self, codes: &Codes, code_hash: &str, rival: Rival) -> Update {
+        match codes.find(code_hash) {
+            Some(row) if Step::of(&row) == Some(self) => self.write(codes, &row, rival),
+            _ => Update::Gone,
+        }
+    }
+}
+
 /// How a mark ended.
 pub enum Marked {
     Ok,
+    /// The code was presented again since it was taken: two parties hold it.
+    Replayed,
     Missing,
 }
 
 /// Stores a live code.
-pub fn put(table: &Table, code_hash: &str, grant: Grant, expires_at: i64) -> Result<(), Error> {
+pub fn put(codes: &Codes, code_hash: &str, grant: Grant, expires_at: i64) -> Result<(), Error> {
     let expires_at = numeric_date::to_timestamp(expires_at).ok_or(Error::ExpiresAt)?;
     let row = Values::default()
-        .set(Column::ExpiresAt, expires_at)
-        .set(Column::InsertedAt, now())
-        .set(Column::ConsumedSuccess, false)
-        .set(Column::CodeHash, code_hash)
-        .set(Column::ClientId, grant.client_id)
-        .set(Column::Subject, grant.subject)
-        .set(Column::RedirectUri, grant.redirect_uri)
-        .set(Column::Scope, grant.scope)
-        .set(Column::Resource, grant.resource)
-        .set(Column::CodeChallenge, grant.code_challenge)
-        .set(Column::CodeChallengeMethod, grant.code_challenge_method)
-        .set(Column::Cnf, grant.cnf.map(Jsonb))
-        .set(Column::Nonce, grant.nonce)
-        .set(Column::FamilyId, grant.family_id)
-        .set(Column::Claims, Jsonb(grant.claims))
-        .set(Column::Extra, grant.extra.map(Jsonb));
-    match table.insert(row) {
+        .set(Code::ExpiresAt, expires_at)
+        .set(Code::InsertedAt, now())
+        .set(Code::ConsumedSuccess, false)
+        .set(Code::CodeHash, code_hash)
+        .set(Code::ClientId, grant.client_id)
+        .set(Code::Subject, grant.subject)
+        .set(Code::RedirectUri, grant.redirect_uri)
+        .set(Code::Scope, grant.scope)
+        .set(Code::Resource, grant.resource)
+        .set(Code::CodeChallenge, grant.code_challenge)
+        .set(Code::CodeChallengeMethod, grant.code_challenge_method)
+        .set(Code::Cnf, grant.cnf.map(Jsonb))
+        .set(Code::Nonce, grant.nonce)
+        .set(Code::FamilyId, grant.family_id)
+        .set(Code::Claims, Jsonb(grant.claims))
+        .set(Code::Extra, grant.extra.map(Jsonb));
+    match codes.insert(row) {
         true => Ok(()),
         false => Err(Error::Exists),
     }
 }
 
 /// The entry of a live code.
-pub fn get(table: &Table, code_hash: &str) -> Result<Option<Entry>, Error> {
-    match table.find(code_hash) {
+pub fn get(codes: &Codes, code_hash: &str) -> Result<Option<Entry>, Error> {
+    match codes.find(code_hash) {
         Some(row) if is_live(&row) => entry(&row).map(Some),
         _ => Ok(None),
     }
 }
 
-/// Presents a code. `spend` is called with a live row, to make it a spent one.
+/// Presents a code. `write` is called with the step that is due, to make it last; an answer is given
+/// only when nothing is left to write.
 pub fn take(
-    table: &Table,
+    codes: &Codes,
     code_hash: &str,
-    spend: impl Fn(&Row, &Entry) -> Result<Update, Error>,
+    write: impl Fn(Step, &Row<Code>, &Taken) -> Result<Update, Error>,
 ) -> Result<Taken, Error> {
-    for _ in 0..ATTEMPTS {
+    loop {
         check_for_interrupts!();
-        let Some(row) = table.find(code_hash) else {
+        let Some(row) = codes.find(code_hash) else {
             return Ok(Taken::Error);
         };
-        if is_redeemed(&row) {
-            return redemption(&row).map(Taken::Consumed);
-        }
-        if !is_live(&row) {
-            return Ok(Taken::Error);
-        }
-        let entry = entry(&row)?;
-        match spend(&row, &entry)? {
-            Update::Done => return Ok(Taken::Ok(entry)),
+        let answer = answer(&row)?;
+        let Some(step) = Step::of(&row) else {
+            return Ok(answer);
+        };
+        match write(step, &row, &answer)? {
+            Update::Done => return Ok(answer),
             Update::Gone => {}
             Update::Busy => return Err(Error::Locked),
         }
     }
-    Err(Error::Locked)
 }
 
-/// Marks a live row as spent: the one place where that happens.
-pub fn spend(table: &Table, row: &Row, rival: Rival) -> Update {
-    table.update(row, Values::default().set(Column::ConsumedAt, now()), rival)
-}
-
-/// Finds a code and spends it, if it is live.
-pub fn spend_by_hash(table: &Table, code_hash: &str, rival: Rival) -> Update {
-    match table.find(code_hash) {
-        Some(row) if is_live(&row) => spend(table, &row, rival),
-        _ => Update::Gone,
+fn answer(row: &Row<Code>) -> Result<Taken, Error> {
+    if is_live(row) {
+        entry(row).map(Taken::Ok)
+    } else if is_redeemed(row) {
+        reuse::redemption(row).map(Taken::Consumed)
+    } else {
+        Ok(Taken::Error)
     }
 }
 
 /// Records that the redemption of a spent code succeeded. The first meta stays.
-pub fn mark_consumed(table: &Table, code_hash: &str, meta: Jsonb) -> Result<Marked, Error> {
+pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Marked, Error> {
     if !grant::is_object(&meta.0) {
         return Err(Error::Meta);
     }
     loop {
         check_for_interrupts!();
-        let Some(row) = table.find(code_hash) else {
+        let Some(row) = codes.find(code_hash) else {
             return Ok(Marked::Missing);
         };
         if is_live(&row) {
             return Err(Error::NotTaken);
         }
+        let marked = match row.has(Code::ReplayedAt) || row.has(Code::ReusedAt) {
+            true => Marked::Replayed,
+            false => Marked::Ok,
+        };
         if is_redeemed(&row) {
-            return Ok(Marked::Ok);
+            return Ok(marked);
         }
         let redeemed = Values::default()
-            .set(Column::ConsumedSuccess, true)
-            .set(Column::ConsumedMeta, Jsonb(meta.0.clone()));
-        if table.update(&row, redeemed, Rival::Wait) == Update::Done {
-            return Ok(Marked::Ok);
+            .set(Code::ConsumedSuccess, true)
+            .set(Code::ConsumedMeta, Jsonb(meta.0.clone()));
+        // Done only for the newest version of the row: no replay came between.
+        if codes.update(&row, redeemed, Rival::Wait) == Update::Done {
+            return Ok(marked);
         }
     }
 }
 
-fn is_live(row: &Row) -> bool {
-    row.get::<i64>(Column::ConsumedAt).is_none()
+fn is_live(row: &Row<Code>) -> bool {
+    !row.has(Code::ConsumedAt)
 }
 
-fn is_redeemed(row: &Row) -> bool {
-    row.get(Column::ConsumedSuccess) == Some(true)
+pub fn is_redeemed(row: &Row<Code>) -> bool {
+    row.get(Code::ConsumedSuccess) == Some(true)
 }
 
-fn entry(row: &Row) -> Result<Entry, Error> {
+fn entry(row: &Row<Code>) -> Result<Entry, Error> {
     let text = |column| row.get::<String>(column).ok_or(Error::Damaged);
     let texts = |column| row.get(column).ok_or(Error::Damaged);
     let json = |column| row.get::<Jsonb>(column).map(|jsonb| jsonb.0);
     let grant = Grant {
-        client_id: text(Column::ClientId)?,
-        subject: text(Column::Subject)?,
-        redirect_uri: text(Column::RedirectUri)?,
-        scope: texts(Column::Scope)?,
-        resource: texts(Column::Resource)?,
-        code_challenge: row.get(Column::CodeChallenge),
-        code_challenge_method: row.get(Column::CodeChallengeMethod),
-        cnf: json(Column::Cnf),
-        nonce: row.get(Column::Nonce),
-        family_id: row.get(Column::FamilyId),
-        claims: json(Column::Claims).ok_or(Error::Damaged)?,
-        extra: json(Column::Extra),
+        client_id: text(Code::ClientId)?,
+        subject: text(Code::Subject)?,
+        redirect_uri: text(Code::RedirectUri)?,
+        scope: texts(Code::Scope)?,
+        resource: texts(Code::Resource)?,
+        code_challenge: row.get(Code::CodeChallenge),
+        code_challenge_method: row.get(Code::CodeChallengeMethod),
+        cnf: json(Code::Cnf),
+        nonce: row.get(Code::Nonce),
+        family_id: row.get(Code::FamilyId),
+        claims: json(Code::Claims).ok_or(Error::Damaged)?,
+        extra: json(Code::Extra),
     };
     Ok(Entry {
         data: grant.to_json().map(Jsonb).map_err(|_| Error::Damaged)?,
         expires_at: row
-            .get(Column::ExpiresAt)
+            .get(Code::ExpiresAt)
             .map(numeric_date::from_timestamp)
             .ok_or(Error::Damaged)?,
     })
-}
-
-/// What a replay is told of the redemption that it repeats.
-fn redemption(row: &Row) -> Result<Jsonb, Error> {
-    let subject: String = row.get(Column::Subject).ok_or(Error::Damaged)?;
-    let family_id: Option<String> = row.get(Column::FamilyId);
-    let Jsonb(meta) = row.get(Column::ConsumedMeta).ok_or(Error::Damaged)?;
-    grant::redemption(family_id.as_deref(), &subject, &meta)
-        .map(Jsonb)
-        .map_err(|_| Error::Damaged)
-}
-
-/// This instant, in PostgreSQL's microseconds.
-fn now() -> i64 {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
 }

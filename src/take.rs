@@ -1,10 +1,11 @@
-//! How a take is made to last: which of the ways to commit its spend is right for the caller.
+//! How a take is made to last: which of the ways to commit what it writes is right for the caller.
 
+use crate::counters::{self, Counter};
 use crate::error::Error;
 use crate::independent;
 use crate::settings::{TAKE_IN_TRANSACTION, TakeInTransaction};
-use crate::store::{self, Taken};
-use crate::table::{Access, Rival, Row, Table, Update};
+use crate::store::{self, Step, Taken};
+use crate::table::{Access, Code, Rival, Row, Table, Update};
 use crate::{rollback, undo};
 use pgrx::pg_sys;
 
@@ -15,27 +16,47 @@ pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken
     if !is_final && in_transaction == TakeInTransaction::Refuse {
         return Err(Error::InTransaction);
     }
-    Table::with(function, Access::Write, |table| {
-        store::take(table, code_hash, |row, entry| {
+    Table::with(function, Access::Write, |codes| {
+        store::take(codes, code_hash, |step, row, answer| {
             let joins = in_transaction == TakeInTransaction::Join;
-            if is_final && (joins || entry.data.0.len() <= undo::SENT_AFTER_COMMIT) {
-                return Ok(with_this_statement(table, row));
+            let (update, path) = if is_final && (joins || answer.size() <= undo::SENT_AFTER_COMMIT)
+            {
+                (
+                    with_this_statement(step, codes, row),
+                    Counter::SpendsStatement,
+                )
+            } else if joins {
+                (step.write(codes, row, Rival::Wait), Counter::SpendsJoined)
+            } else if row.is_of_this_transaction() {
+                (
+                    rollback::write(step, codes, row, code_hash),
+                    Counter::SpendsJoined,
+                )
+            } else if codes.wait_for_writer(code_hash) {
+                return Ok(Update::Gone);
+            } else {
+                independent::write(step, codes, code_hash)?
+            };
+            if update == Update::Done {
+                count(step, path);
             }
-            if joins {
-                return Ok(store::spend(table, row, Rival::Wait));
-            }
-            if row.is_of_this_transaction() {
-                return Ok(rollback::spend(table, row, code_hash));
-            }
-            independent::spend(table, code_hash)
+            Ok(update)
         })
     })
 }
 
-fn with_this_statement(table: &Table, row: &Row) -> Update {
-    let update = store::spend(table, row, Rival::Wait);
+fn with_this_statement(step: Step, codes: &Table<Code>, row: &Row<Code>) -> Update {
+    let update = step.write(codes, row, Rival::Wait);
     if update == Update::Done {
         undo::commit_at_once();
     }
     update
+}
+
+fn count(step: Step, path: Counter) {
+    match step {
+        Step::Spend => counters::add(path, 1),
+        Step::Replay => {}
+        Step::Reuse => counters::add(Counter::Reuses, 1),
+    }
 }

@@ -70,6 +70,11 @@ pub fn flush_on_commit() {
     }
 }
 
+/// Makes the commit of this transaction not wait for the disk: for what may be lost in a crash.
+pub fn flush_later() {
+    set_local(c"synchronous_commit", c"off");
+}
+
 /// SET LOCAL of a setting that any role may change.
 fn set_local(name: &CStr, value: &CStr) {
     // SAFETY: both are C strings, which the call copies.

@@ -1,14 +1,16 @@
-//! Spends that no caller can undo: a background worker commits them in a transaction of its own.
+//! Writes that no caller can undo: a background worker commits them in a transaction of its own.
 //!
 //! The protocol, seen from the backend that called code_take (the caller):
 //!
-//! 1. The caller reads the row. Only where the code is live does it go on; a replay of a spent code
-//!    costs no worker, no write and no wait.
-//! 2. It sends an order (database, table, code_hash) and waits on its latch, open to cancellation.
-//! 3. A worker, connected to that database, finds the row anew, marks it spent, and commits, flushed
-//!    to disk and to the synchronous standbys. Then it answers:
-//!    - `Spent`: this order, and no other ever, spent the code. The caller hands out the entry.
-//!    - `NotLive`: somebody else was first. The caller looks again, at what is now a spent code.
+//! 1. The caller reads the row. Only where the presentation has something to write (a step: the code
+//!    is live, or replayed or reused for the first time) does it go on: every later replay costs no
+//!    worker, no write and no wait. Where an open transaction has written the row it waits for that
+//!    one first, in its own name, and looks again.
+//! 2. It sends an order (database, table, code_hash, step) and waits on its latch, open to cancellation.
+//! 3. A worker, connected to that database, finds the row anew, writes the step if it is still the one
+//!    that is due, and commits, flushed to disk and to the synchronous standbys. Then it answers:
+//!    - `Done`: this order, and no other ever, wrote the step. The caller hands out its answer.
+//!    - `Gone`: somebody else was first. The caller looks again, at what is now another state.
 //!    - `Busy`: an open transaction held the row or the table for one second. Nothing happened.
 //!      This is what a caller gets that holds such a lock itself: never a hang, since a worker never
 //!      waits for a lock.
@@ -17,29 +19,37 @@
 //! version, and the answer goes to the one whose order did it.
 //!
 //! Where things fail:
-//! - No worker can be had within three seconds: error 53400. The order is withdrawn, the code stays live.
+//! - No worker can be had within three seconds: error 53400. The order is withdrawn, nothing is written.
 //! - The caller is cancelled while it waits: it takes the order back, unless a worker has it already.
 //!   It dies: the order may still be carried out. The code is spent then, and nobody got the entry: a
 //!   presentation that failed.
-//! - The worker dies before its commit: PostgreSQL rolls back, the code stays live, error 57P01 asks
-//!   the caller to try again. It dies after: the same error, the code is spent. The caller cannot
-//!   tell the two apart, and nothing is handed out in either.
-//! - The server crashes: what was answered `Spent` was flushed before.
+//! - The worker dies before its commit: PostgreSQL rolls back, the code stays as it was, error 57P01
+//!   asks the caller to try again. It dies after: the same error, the step is written. The caller
+//!   cannot tell the two apart, and nothing is handed out in either.
+//! - The server crashes: what was answered `Done` was flushed before.
 //!
-//! There are two ways to a worker. `oneshot` starts one for each order and needs no configuration;
+//! There are two ways to a worker. `errand` starts one for each order and needs no configuration;
 //! `resident` keeps one for each database while there is work, which needs shared memory and so
 //! shared_preload_libraries, and commits the orders that wait together in one transaction.
+//!
+//! Sweeps are errands, too, so that they commit in small steps and hold no row for long. With preload
+//! `launcher` sends them.
 
 mod desk;
-mod oneshot;
+mod errand;
+mod launcher;
 mod resident;
 
+pub use self::errand::sweep;
+
+use crate::counters::Counter;
 use crate::error::Error;
-use crate::store;
-use crate::table::{Rival, Table, Update};
+use crate::store::Step;
+use crate::table::{Code, Rival, Table, Update};
 use crate::undo;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
 use pgrx::pg_sys;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// How long an order may find the row or the table locked.
@@ -52,12 +62,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 const CODE_HASH_BYTES: usize = 255;
 
-/// One code to be spent, as it lies in shared memory.
+/// One step in the life of a code, as it lies in shared memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Order {
     database: pg_sys::Oid,
     table: pg_sys::Oid,
+    step: Step,
     length: u8,
     code_hash: [u8; CODE_HASH_BYTES],
 }
@@ -66,15 +77,17 @@ impl Order {
     const NONE: Order = Order {
         database: pg_sys::InvalidOid,
         table: pg_sys::InvalidOid,
+        step: Step::Spend,
         length: 0,
         code_hash: [0; CODE_HASH_BYTES],
     };
 
-    fn new(table: pg_sys::Oid, hash: &str) -> Result<Order, Error> {
+    fn new(step: Step, table: pg_sys::Oid, hash: &str) -> Result<Order, Error> {
         let mut order = Order {
             // SAFETY: reads a variable of this backend.
             database: unsafe { pg_sys::MyDatabaseId },
             table,
+            step,
             length: u8::try_from(hash.len()).map_err(|_| Error::CodeHash)?,
             ..Order::NONE
         };
@@ -87,53 +100,45 @@ impl Order {
     }
 }
 
-/// How an order ended. The numbers lie in shared memory, where 0 means that it has not.
-#[repr(u32)]
+/// How an order ended.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Outcome {
-    Spent = 1,
-    NotLive = 2,
-    Busy = 3,
+    Done,
+    Gone,
+    Busy,
     /// The worker ended without an answer.
-    Unknown = 4,
-}
-
-impl Outcome {
-    fn from_number(number: u32) -> Option<Outcome> {
-        match number {
-            0 => None,
-            1 => Some(Outcome::Spent),
-            2 => Some(Outcome::NotLive),
-            3 => Some(Outcome::Busy),
-            _ => Some(Outcome::Unknown),
-        }
-    }
+    Unknown,
 }
 
 /// Before the server starts its first backend.
 pub fn init() {
-    resident::init();
+    // SAFETY: reads a variable of the postmaster.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        resident::init();
+        launcher::init();
+    }
 }
 
-/// Spends a live code in a transaction of its own.
-pub fn spend(table: &Table, code_hash: &str) -> Result<Update, Error> {
-    let order = Order::new(table.oid(), code_hash)?;
-    let outcome = match resident::send(order)? {
-        Some(outcome) => outcome,
-        None => oneshot::send(order)?,
+/// Writes a step in a transaction of its own, and tells which way it went.
+pub fn write(step: Step, codes: &Table<Code>, code_hash: &str) -> Result<(Update, Counter), Error> {
+    let order = Order::new(step, codes.oid(), code_hash)?;
+    let (outcome, way) = match resident::send(order)? {
+        Some(outcome) => (outcome, Counter::SpendsResident),
+        None => (errand::carry_out(order)?, Counter::SpendsOneshot),
     };
     match outcome {
-        Outcome::Spent => Ok(Update::Done),
-        Outcome::NotLive => Ok(Update::Gone),
-        Outcome::Busy => Ok(Update::Busy),
+        Outcome::Done => Ok((Update::Done, way)),
+        Outcome::Gone => Ok((Update::Gone, way)),
+        Outcome::Busy => Ok((Update::Busy, way)),
         Outcome::Unknown => Err(Error::NoAnswer),
     }
 }
 
-/// Starts a worker that runs `function` with this argument.
+/// Starts a worker that runs `function` with this argument; `failure`: none is to be had.
 fn start(
     function: &str,
     argument: Option<pg_sys::Datum>,
+    failure: Error,
 ) -> Result<DynamicBackgroundWorker, Error> {
     let deadline = Instant::now() + START_PATIENCE;
     loop {
@@ -152,7 +157,7 @@ fn start(
             Err(_) if Instant::now() < deadline => {
                 pause(PAUSE);
             }
-            Err(_) => return Err(Error::NoWorker),
+            Err(_) => return Err(failure),
         }
     }
 }
@@ -163,11 +168,18 @@ unsafe extern "C-unwind" {
     fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
 }
 
+// Not among pgrx's bindings. Before PostgreSQL 15 a worker wakes the listeners itself.
+#[cfg(feature = "pg14")]
+unsafe extern "C-unwind" {
+    fn ProcessCompletedNotifies();
+}
+
 /// A cancelled wait for a standby would look like a commit that the standby has.
 unsafe extern "C-unwind" fn ignore(_signal: std::ffi::c_int) {}
 
-/// Connects this worker process to a database, as the superuser that owns the cluster.
-fn connect(database: pg_sys::Oid) {
+/// Connects this worker process, as the superuser that owns the cluster: to a database, or without
+/// one to the shared catalogs alone.
+fn connect(database: Option<pg_sys::Oid>) {
     // SAFETY: the process was started as a background worker with access to databases. `die` makes
     // SIGTERM end it at the next safe point, where the default would end it anywhere.
     unsafe {
@@ -179,12 +191,27 @@ fn connect(database: pg_sys::Oid) {
         set(pg_sys::SIGINT as i32, Some(ignore));
         set(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
         pg_sys::BackgroundWorkerUnblockSignals();
-        pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::InvalidOid, 0);
+        match database {
+            Some(oid) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, 0)
+            }
+            None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
+        }
     }
 }
 
-/// Carries out orders in one transaction, in their order, and commits it.
-fn commit(orders: &[Order]) -> Vec<Outcome> {
+fn reload_settings() {
+    // SAFETY: what every process of PostgreSQL does after SIGHUP, outside of a transaction.
+    unsafe {
+        if pg_sys::ConfigReloadPending != 0 {
+            pg_sys::ConfigReloadPending = 0;
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
+
+/// Does `work` in a transaction, and commits it.
+pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
     // SAFETY: a worker's transaction, as every one of PostgreSQL's own workers has it. An ERROR
     // ends the process, and with it the transaction.
     unsafe {
@@ -192,22 +219,36 @@ fn commit(orders: &[Order]) -> Vec<Outcome> {
         pg_sys::StartTransactionCommand();
         // The database may have another default; a serialization failure would end this process.
         pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
-        undo::flush_on_commit();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        let outcomes = orders.iter().map(carry_out).collect();
+        let result = work();
         pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
-        // A worker that was terminated while it waited for a standby must not answer.
-        pgrx::check_for_interrupts!();
-        outcomes
+        #[cfg(feature = "pg14")]
+        ProcessCompletedNotifies();
+        result
     }
 }
 
+/// Carries out orders in one transaction, in their order, and commits it.
+fn commit(orders: &[Order]) -> Vec<Outcome> {
+    let outcomes = in_transaction(|| {
+        undo::flush_on_commit();
+        orders.iter().map(carry_out).collect()
+    });
+    // A worker that was terminated while it waited for a standby must not answer.
+    pgrx::check_for_interrupts!();
+    outcomes
+}
+
 fn carry_out(order: &Order) -> Outcome {
-    let spend = |table: &Table| store::spend_by_hash(table, order.code_hash(), Rival::GiveUp);
-    match Table::with_oid(order.table, spend) {
-        Some(Update::Done) => Outcome::Spent,
-        Some(Update::Gone) => Outcome::NotLive,
+    let write = |codes: &Table<Code>| {
+        order
+            .step
+            .write_by_hash(codes, order.code_hash(), Rival::GiveUp)
+    };
+    match Table::with_oid(order.table, write) {
+        Some(Update::Done) => Outcome::Done,
+        Some(Update::Gone) => Outcome::Gone,
         Some(Update::Busy) | None => Outcome::Busy,
     }
 }

@@ -2,7 +2,7 @@
 //! leaves, so that an idle database can be dropped, and the next order starts another one.
 
 use super::desk::{BACKENDS, Desk, Job, Next, Worker};
-use super::{Order, Outcome, PAUSE, commit, connect, pause, start};
+use super::{Order, Outcome, PAUSE, commit, connect, pause, reload_settings, start};
 use crate::error::Error;
 use pgrx::{IntoDatum, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
 use std::cell::Cell;
@@ -22,11 +22,8 @@ thread_local! {
 }
 
 pub fn init() {
-    // SAFETY: reads a variable of the postmaster.
-    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
-        pg_shmem_init!(DESK);
-        IN_SHARED_MEMORY.set(true);
-    }
+    pg_shmem_init!(DESK);
+    IN_SHARED_MEMORY.set(true);
 }
 
 /// A caller's place at the desk: one that is cancelled while it waits takes its order back.
@@ -58,7 +55,11 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
             }
             Next::Start if starts < STARTS => {
                 starts += 1;
-                if let Err(error) = start("attesto_codes_resident", order.database.into_datum()) {
+                if let Err(error) = start(
+                    "attesto_codes_resident",
+                    order.database.into_datum(),
+                    Error::NoWorker,
+                ) {
                     DESK.exclusive().cancel_start(order.database);
                     if DESK.exclusive().withdraw(slot) {
                         return Err(error);
@@ -90,7 +91,7 @@ fn backend_number() -> usize {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn attesto_codes_resident(argument: pg_sys::Datum) {
     let database = pg_sys::Oid::from(argument.value() as u32);
-    connect(database);
+    connect(Some(database));
     // SAFETY: reads variables of this process; the callback runs while shared memory is mapped.
     let me = unsafe {
         let me = Worker {
@@ -147,14 +148,4 @@ fn answer(jobs: Vec<Job>, outcomes: &[Outcome]) -> Vec<Job> {
         }
     }
     again
-}
-
-fn reload_settings() {
-    // SAFETY: what every process of PostgreSQL does after SIGHUP, outside of a transaction.
-    unsafe {
-        if pg_sys::ConfigReloadPending != 0 {
-            pg_sys::ConfigReloadPending = 0;
-            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
-        }
-    }
 }

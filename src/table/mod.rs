@@ -1,53 +1,30 @@
-//! The rows of `authorizations`, reached by their key. The only module that touches the table.
+//! The tables of the extension, reached by their indexes. The only module that touches them.
 //!
 //! It works on the table access method itself, as the executor does below its plans: no SQL text,
 //! so no planner, no plan that was made for an empty table, no search_path and no operator that a
-//! caller could plant. Privileges are those of the functions (EXECUTE), not of the table.
+//! caller could plant. Privileges are those of the functions (EXECUTE), not of the tables.
 //!
 //! Rows are read as they are at this instant (SnapshotSelf: committed, or written by this
 //! transaction), whatever snapshot the caller's isolation level holds: whether a code is spent
 //! must not depend on when a transaction began. Such a read takes no predicate lock either, so no
 //! caller meets a serialization failure.
 
+mod columns;
+mod scan;
 mod slot;
 mod write;
 
+pub use self::columns::{Code, Columns, Family, Token};
+pub use self::scan::{Key, Walk};
+
 use self::slot::Slot;
-use self::write::{Entries, Indexes, insert_index_entries, update_tuple};
+use self::write::{
+    Entries, Indexes, delete_tuple, insert_index_entries, insert_tuple, update_tuple,
+};
 use crate::error::Error;
+use crate::secret;
 use pgrx::{FromDatum, IntoDatum, check_for_interrupts, pg_sys};
 use std::marker::PhantomData;
-use std::ptr;
-
-/// The columns, by position, as `sql/authorizations.sql` creates them.
-#[derive(Clone, Copy)]
-pub enum Column {
-    ExpiresAt,
-    InsertedAt,
-    ConsumedAt,
-    ConsumedSuccess,
-    CodeHash,
-    ClientId,
-    Subject,
-    RedirectUri,
-    Scope,
-    Resource,
-    CodeChallenge,
-    CodeChallengeMethod,
-    Cnf,
-    Nonce,
-    FamilyId,
-    Claims,
-    Extra,
-    ConsumedMeta,
-}
-
-const COLUMNS: usize = Column::ConsumedMeta as usize + 1;
-
-/// A row that is updated elsewhere while an index scan runs can be missed once: its old version
-/// dies after the scan passed the place of its new one. A code's row is updated at most twice in
-/// its life, so that a third miss means that there is no row.
-const SCANS: usize = 3;
 
 /// What a function is about to do with the table.
 #[derive(Clone, Copy, PartialEq)]
@@ -63,7 +40,7 @@ pub enum Rival {
     GiveUp,
 }
 
-/// How an update ended.
+/// How a change of a row ended.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Update {
     Done,
@@ -73,56 +50,60 @@ pub enum Update {
     Busy,
 }
 
-/// The open table and its primary key.
-pub struct Table {
+/// An open table and its primary key.
+pub struct Table<C: Columns> {
     rel: pg_sys::Relation,
     pkey: pg_sys::Relation,
+    columns: PhantomData<C>,
 }
 
 /// One row version, as it was found.
-pub struct Row<'t> {
+pub struct Row<'t, C: Columns> {
     slot: Slot,
-    table: PhantomData<&'t Table>,
+    table: PhantomData<&'t Table<C>>,
 }
 
 /// New values by column; what is left out is NULL in a new row, and as it was in an updated one.
-#[derive(Default)]
-pub struct Values(Vec<(Column, Option<pg_sys::Datum>)>);
+pub struct Values<C>(Vec<(C, Option<pg_sys::Datum>)>);
 
-impl Values {
-    pub fn set<T: IntoDatum>(mut self, column: Column, value: T) -> Values {
+impl<C> Default for Values<C> {
+    fn default() -> Values<C> {
+        Values(Vec::new())
+    }
+}
+
+impl<C> Values<C> {
+    pub fn set<T: IntoDatum>(mut self, column: C, value: T) -> Values<C> {
         self.0.push((column, value.into_datum()));
         self
     }
 }
 
-impl Table {
-    /// Opens the table for the time of `work`.
-    ///
-    /// It is the one in the schema of the called function: only who may replace the extension's own
-    /// objects can put another one there.
+/// The schema of the called function, which is that of the tables: only who may replace the
+/// extension's own objects can put others there.
+pub fn schema_of(function: pg_sys::FunctionCallInfo) -> pg_sys::Oid {
+    // SAFETY: fcinfo is that of the running function, whose flinfo is set.
+    unsafe { pg_sys::get_func_namespace((*(*function).flinfo).fn_oid) }
+}
+
+impl<C: Columns> Table<C> {
+    /// Opens the table beside the called function for the time of `work`.
     pub fn with<T>(
         function: pg_sys::FunctionCallInfo,
         access: Access,
-        work: impl FnOnce(&Table) -> Result<T, Error>,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        // SAFETY: fcinfo is that of the running function, whose flinfo is set.
-        unsafe {
-            let schema = pg_sys::get_func_namespace((*(*function).flinfo).fn_oid);
-            let oid = pg_sys::get_relname_relid(c"authorizations".as_ptr(), schema);
-            if oid == pg_sys::InvalidOid {
-                return Err(Error::NoTable);
-            }
-            let mode = match access {
-                Access::Read => pg_sys::AccessShareLock,
-                Access::Write => pg_sys::RowExclusiveLock,
-            } as pg_sys::LOCKMODE;
-            Table::run(pg_sys::table_open(oid, mode), mode, work)
-        }
+        let oid = Self::oid_in(schema_of(function)).ok_or(Error::NoTable(C::TABLE))?;
+        let mode = match access {
+            Access::Read => pg_sys::AccessShareLock,
+            Access::Write => pg_sys::RowExclusiveLock,
+        } as pg_sys::LOCKMODE;
+        // SAFETY: opened and locked in this mode.
+        unsafe { Self::run(pg_sys::table_open(oid, mode), mode, work) }
     }
 
-    /// Opens the table of this oid for writing. `None`: it is locked, or gone.
-    pub fn with_oid<T>(oid: pg_sys::Oid, work: impl FnOnce(&Table) -> T) -> Option<T> {
+    /// Opens the table of this oid for writing. `None`: it is locked, gone, or not as it should be.
+    pub fn with_oid<T>(oid: pg_sys::Oid, work: impl FnOnce(&Table<C>) -> T) -> Option<T> {
         let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
         // SAFETY: the lock is held before the relation is opened.
         unsafe {
@@ -133,8 +114,14 @@ impl Table {
             if rel.is_null() {
                 return None;
             }
-            Table::run(rel, mode, |table| Ok(work(table))).ok()
+            Self::run(rel, mode, |table| Ok(work(table))).ok()
         }
+    }
+
+    pub fn oid_in(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
+        // SAFETY: looks a name up.
+        let oid = unsafe { pg_sys::get_relname_relid(C::TABLE.as_ptr(), schema) };
+        (oid != pg_sys::InvalidOid).then_some(oid)
     }
 
     /// Locks stay until the transaction ends, as the executor's do. After an ERROR nothing is closed
@@ -142,23 +129,24 @@ impl Table {
     unsafe fn run<T>(
         rel: pg_sys::Relation,
         mode: pg_sys::LOCKMODE,
-        work: impl FnOnce(&Table) -> Result<T, Error>,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         // SAFETY: rel is open and locked. The relations are closed once, after the last use: `work`
         // cannot keep what borrows from the Table.
         unsafe {
             let pkey = primary_key(rel);
-            let complete = (*(*rel).rd_att).natts as usize >= COLUMNS;
+            let complete = (*(*rel).rd_att).natts as usize >= C::COUNT;
             let result = if complete && pkey != pg_sys::InvalidOid {
                 let table = Table {
                     rel,
                     pkey: pg_sys::index_open(pkey, mode),
+                    columns: PhantomData,
                 };
                 let result = work(&table);
                 pg_sys::index_close(table.pkey, pg_sys::NoLock as _);
                 result
             } else {
-                Err(Error::NoTable)
+                Err(Error::NoTable(C::TABLE))
             };
             pg_sys::table_close(rel, pg_sys::NoLock as _);
             result
@@ -171,41 +159,18 @@ impl Table {
         unsafe { (*self.rel).rd_id }
     }
 
-    /// The newest committed version of a row, or this transaction's own.
-    pub fn find(&self, code_hash: &str) -> Option<Row<'_>> {
-        (0..SCANS).find_map(|_| self.scan(code_hash))
-    }
-
-    fn scan(&self, code_hash: &str) -> Option<Row<'_>> {
-        let slot = Slot::of(self.rel);
-        // SAFETY: the key's datum outlives the scan; the slot holds its own pin on the row's page,
-        // so that it stays readable after the scan ended.
-        let found = unsafe {
-            let mut key = pg_sys::ScanKeyData::default();
-            pg_sys::ScanKeyInit(
-                &mut key,
-                1,
-                pg_sys::BTEqualStrategyNumber as _,
-                pg_sys::F_TEXTEQ.into(),
-                code_hash.into_datum()?,
-            );
-            let scan = begin_scan(self.rel, self.pkey);
-            pg_sys::index_rescan(scan, &mut key, 1, ptr::null_mut(), 0);
-            let forward = pg_sys::ScanDirection::ForwardScanDirection;
-            let found = pg_sys::index_getnext_slot(scan, forward, slot.0);
-            pg_sys::index_endscan(scan);
-            found
-        };
-        found.then_some(Row {
-            slot,
-            table: PhantomData,
-        })
+    /// Its size, in blocks.
+    pub fn blocks(&self) -> u32 {
+        // SAFETY: rel is open.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.rel, pg_sys::ForkNumber::MAIN_FORKNUM)
+        }
     }
 
     /// Inserts a row unless its key exists: the steps of INSERT … ON CONFLICT DO NOTHING, because a
     /// plain insertion would report the key in its error. Waits for a rival insertion of the same
     /// key to commit or abort. False: the key exists.
-    pub fn insert(&self, values: Values) -> bool {
+    pub fn insert(&self, values: Values<C>) -> bool {
         let slot = Slot::of(self.rel);
         slot.fill(None, values);
         let indexes = Indexes::open(self.rel, true);
@@ -219,13 +184,12 @@ impl Table {
             }
         };
         indexes.close();
-        // Later statements, and later calls in this one, see the row.
-        unsafe { pg_sys::CommandCounterIncrement() };
+        self.end_change();
         inserted
     }
 
     /// Replaces a row version by a newer one.
-    pub fn update(&self, row: &Row, values: Values, rival: Rival) -> Update {
+    pub fn update(&self, row: &Row<C>, values: Values<C>, rival: Rival) -> Update {
         let slot = Slot::of(self.rel);
         slot.fill(Some(&row.slot), values);
         let indexes = match update_tuple(self.rel, &row.slot, &slot, rival) {
@@ -238,29 +202,61 @@ impl Table {
             Entries::Summarizing => insert_index_entries(self.rel, &slot, true),
             Entries::All => insert_index_entries(self.rel, &slot, false),
         }
-        unsafe { pg_sys::CommandCounterIncrement() };
+        self.end_change();
         Update::Done
+    }
+
+    /// Removes a row that nobody holds.
+    pub fn delete(&self, row: &Row<C>) -> Update {
+        let update = delete_tuple(self.rel, &row.slot);
+        if update == Update::Done {
+            self.end_change();
+        }
+        update
+    }
+
+    /// Writes a row that nobody holds anew, at another place: an update would fill the room that
+    /// its page keeps for heap-only updates.
+    pub fn relocate(&self, row: &Row<C>, values: Values<C>) -> Update {
+        let slot = Slot::of(self.rel);
+        slot.fill(Some(&row.slot), values);
+        let update = delete_tuple(self.rel, &row.slot);
+        if update == Update::Done {
+            insert_tuple(self.rel, &slot);
+            insert_index_entries(self.rel, &slot, false);
+            self.end_change();
+        }
+        update
+    }
+
+    /// Lets later statements, and later calls in this one, see what was written.
+    fn end_change(&self) {
+        // SAFETY: as the executor does after each statement.
+        unsafe { pg_sys::CommandCounterIncrement() };
     }
 }
 
-impl Row<'_> {
-    /// Whether this transaction inserted the row: nobody else can see it.
+impl<C: Columns> Row<'_, C> {
+    /// Whether this transaction wrote this row version: nobody else can see it.
     pub fn is_of_this_transaction(&self) -> bool {
         // SAFETY: the slot holds a stored row; the tuple that it answers lies in its pinned page.
         unsafe {
             let mut copied = false;
             let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot.0, false, &mut copied);
             let header = (*tuple).t_data;
-            let updated = u32::from((*header).t_infomask) & pg_sys::HEAP_UPDATED != 0;
-            !updated
-                && pg_sys::TransactionIdIsCurrentTransactionId((*header).t_choice.t_heap.t_xmin)
+            pg_sys::TransactionIdIsCurrentTransactionId((*header).t_choice.t_heap.t_xmin)
         }
     }
 
+    /// Whether a column is not NULL.
+    pub fn has(&self, column: C) -> bool {
+        self.get::<pg_sys::Datum>(column).is_some()
+    }
+
     /// A column's value, `None` where it is NULL.
-    pub fn get<T: FromDatum>(&self, column: Column) -> Option<T> {
-        let attribute = column as usize;
-        // SAFETY: the table has COLUMNS attributes, checked when it was opened, and the slot holds
+    pub fn get<T: FromDatum>(&self, column: C) -> Option<T> {
+        let attribute = column.position();
+        // SAFETY: the table has C::COUNT attributes, checked when it was opened, and the slot holds
         // a stored row of it. T is the Rust type of the column.
         unsafe {
             let slot = self.slot.0;
@@ -273,26 +269,39 @@ impl Row<'_> {
     }
 }
 
+/// Whether another transaction waits for the end of this one, as who wants a row does that this one
+/// holds.
+pub fn is_awaited() -> bool {
+    // SAFETY: the tag of the lock that a transaction with an id holds on it to its end.
+    unsafe {
+        let xid = pg_sys::GetTopTransactionIdIfAny();
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: xid.into_inner(),
+            locktag_field2: 0,
+            locktag_field3: 0,
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_TRANSACTION as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        xid != pg_sys::InvalidTransactionId
+            && pg_sys::LockHasWaiters(&tag, pg_sys::ExclusiveLock as _, false)
+    }
+}
+
+/// Keeps others from locking the same key of the table in a conflicting way until this transaction
+/// ends, whether there is a row or not. Two keys may share a lock.
+pub fn lock_key<C: Columns>(table: &Table<C>, key: &str, mode: u32) {
+    let number = pg_sys::Oid::from(secret::number(key));
+    // SAFETY: object locks of a table's own oid are nobody else's.
+    unsafe { pg_sys::LockDatabaseObject(table.oid(), number, 0, mode as pg_sys::LOCKMODE) };
+}
+
 unsafe fn primary_key(rel: pg_sys::Relation) -> pg_sys::Oid {
     unsafe {
         pg_sys::RelationGetPrimaryKeyIndex(
             rel,
             #[cfg(feature = "pg18")]
             false,
-        )
-    }
-}
-
-unsafe fn begin_scan(rel: pg_sys::Relation, index: pg_sys::Relation) -> pg_sys::IndexScanDesc {
-    unsafe {
-        pg_sys::index_beginscan(
-            rel,
-            index,
-            &raw mut pg_sys::SnapshotSelfData,
-            #[cfg(feature = "pg18")]
-            ptr::null_mut(),
-            1,
-            0,
         )
     }
 }

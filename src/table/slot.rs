@@ -1,6 +1,6 @@
 //! Slots: the form in which the executor and the table access method hand rows to each other.
 
-use super::Values;
+use super::{Columns, Values};
 use pgrx::pg_sys;
 use std::ptr;
 
@@ -14,9 +14,9 @@ impl Slot {
     }
 
     /// Fills an empty slot with the values of another one, or NULLs, under `values`.
-    pub fn fill(&self, base: Option<&Slot>, values: Values) {
+    pub fn fill<C: Columns>(&self, base: Option<&Slot>, values: Values<C>) {
         // SAFETY: both slots have the table's descriptor, so the arrays have natts elements, of
-        // which there are at least COLUMNS. What is copied points into `base`, which the caller
+        // which there are at least C::COUNT. What is copied points into `base`, which the caller
         // holds until the new row is stored.
         unsafe {
             let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
@@ -32,8 +32,8 @@ impl Slot {
                 nulls.copy_from_slice(std::slice::from_raw_parts((**base).tts_isnull, natts));
             }
             for (column, value) in values.0 {
-                datums[column as usize] = value.unwrap_or(pg_sys::Datum::null());
-                nulls[column as usize] = value.is_none();
+                datums[column.position()] = value.unwrap_or(pg_sys::Datum::null());
+                nulls[column.position()] = value.is_none();
             }
             pg_sys::ExecStoreVirtualTuple(self.0);
         }

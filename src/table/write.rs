@@ -170,3 +170,43 @@ pub fn update_tuple(
         _ => Entries::All,
     })
 }
+
+/// Deletes a row that nobody holds.
+pub fn delete_tuple(rel: pg_sys::Relation, old: &Slot) -> Update {
+    let mut failure = pg_sys::TM_FailureData::default();
+    // SAFETY: as in update_tuple.
+    let result = unsafe {
+        let Some(delete) = (*(*rel).rd_tableam).tuple_delete else {
+            return Update::Gone;
+        };
+        let command = pg_sys::GetCurrentCommandId(true);
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            delete(
+                rel,
+                &mut (*old.0).tts_tid,
+                command,
+                pg_sys::GetActiveSnapshot(),
+                ptr::null_mut(),
+                false,
+                &mut failure,
+                false,
+            )
+        })
+    };
+    match result {
+        pg_sys::TM_Result::TM_Ok => Update::Done,
+        pg_sys::TM_Result::TM_BeingModified => Update::Busy,
+        _ => Update::Gone,
+    }
+}
+
+/// Inserts a row whose key was deleted by this transaction; its index entries are still to come.
+pub fn insert_tuple(rel: pg_sys::Relation, new: &Slot) {
+    // SAFETY: the slot holds a row of this table.
+    unsafe {
+        if let Some(insert) = (*(*rel).rd_tableam).tuple_insert {
+            let command = pg_sys::GetCurrentCommandId(true);
+            pg_sys::ffi::pg_guard_ffi_boundary(|| insert(rel, new.0, command, 0, ptr::null_mut()));
+        }
+    }
+}

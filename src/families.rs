@@ -1,0 +1,94 @@
+//! Families of access tokens: what one redemption gave, to be revoked together when its code is used
+//! again (RFC 6749, section 4.1.2; RFC 9700, section 4.2.4).
+//!
+//! Who records a token holds a shared lock on its family until its transaction ends, who revokes the
+//! family an exclusive one. So a revocation sees every token that was recorded before it, and every
+//! token that is recorded after it sees the revocation.
+
+use crate::error::Error;
+use crate::numeric_date::{self, now};
+use crate::table::{Family, Key, Rival, Row, Table, Token, Update, Values, Walk, lock_key};
+use pgrx::pg_sys;
+use std::convert::Infallible;
+use std::ffi::CStr;
+use std::ops::ControlFlow;
+
+const BY_FAMILY: &CStr = c"authorization_access_tokens_family";
+
+/// Records a token. False: its family was revoked before, and so the token is, too.
+pub fn record(
+    families: &Table<Family>,
+    tokens: &Table<Token>,
+    family_id: &str,
+    jti: &str,
+    expires_at: i64,
+) -> Result<bool, Error> {
+    let expires_at = numeric_date::to_timestamp(expires_at).ok_or(Error::ExpiresAt)?;
+    lock_key(families, family_id, pg_sys::ShareLock);
+    let is_revoked = families.find(family_id).is_some();
+    let token = Values::default()
+        .set(Token::ExpiresAt, expires_at)
+        .set(Token::RevokedAt, is_revoked.then(now))
+        .set(Token::Jti, jti)
+        .set(Token::FamilyId, family_id);
+    match tokens.insert(token) {
+        true => Ok(!is_revoked),
+        false => Err(Error::TokenExists),
+    }
+}
+
+/// Revokes a family: its tokens, and those that are recorded for it later. How many of its tokens
+/// were not revoked before.
+pub fn revoke(
+    families: &Table<Family>,
+    tokens: &Table<Token>,
+    family_id: &str,
+) -> Result<i64, Error> {
+    lock_key(families, family_id, pg_sys::ExclusiveLock);
+    let revocation = Values::default()
+        .set(Family::RevokedAt, now())
+        .set(Family::FamilyId, family_id);
+    // There it is, or there it was.
+    families.insert(revocation);
+    let mut revoked = 0;
+    let all: ControlFlow<Infallible> = tokens.walk(
+        BY_FAMILY,
+        vec![Key::text(1, family_id)],
+        Walk::Forward,
+        |token| {
+            let now = Values::default().set(Token::RevokedAt, now());
+            // Gone: swept.
+            if !token.has(Token::RevokedAt)
+                && tokens.update(token, now, Rival::Wait) == Update::Done
+            {
+                revoked += 1;
+            }
+            ControlFlow::Continue(())
+        },
+    )?;
+    debug_assert!(all.is_continue());
+    Ok(revoked)
+}
+
+/// Whether a token is revoked and has not expired.
+pub fn is_revoked(tokens: &Table<Token>, jti: &str) -> bool {
+    // A token that is being revoked at this moment may still count as not revoked.
+    tokens
+        .glance(jti)
+        .is_some_and(|token| token.has(Token::RevokedAt) && expires_at(&token) > now())
+}
+
+/// When the last token of a family to expire does, as a timestamp.
+pub fn last_expiry(tokens: &Table<Token>, family_id: &str) -> Result<Option<i64>, Error> {
+    let last = tokens.walk(
+        BY_FAMILY,
+        vec![Key::text(1, family_id)],
+        Walk::Backward,
+        |token| ControlFlow::Break(expires_at(token)),
+    )?;
+    Ok(last.break_value())
+}
+
+fn expires_at(token: &Row<Token>) -> i64 {
+    token.get(Token::ExpiresAt).unwrap_or(i64::MIN)
+}

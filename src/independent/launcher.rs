@@ -1,0 +1,115 @@
+//! The process that sends a sweeper into each database in turn, every attesto_codes.sweep_interval.
+//! It knows of databases by the list of them alone, and so of every new one; a sweeper that finds no
+//! extension leaves.
+
+use super::{connect, errand, in_transaction, pause, reload_settings};
+use crate::counters;
+use crate::settings::SWEEP_INTERVAL;
+use crate::sweep::Sweep;
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
+use pgrx::{log, name_data_to_str, pg_guard, pg_sys};
+use std::time::{Duration, Instant};
+
+/// How long one visit to a database may last: DROP DATABASE waits for 5 s for others to leave.
+const VISIT: Duration = Duration::from_secs(1);
+/// Between two visits to a database with more to do: DROP DATABASE looks every 100 ms.
+const LEAVE: Duration = Duration::from_millis(250);
+/// Without sweeps there is nothing to wait for but a signal.
+const FOREVER: Duration = Duration::from_secs(86_400);
+
+struct Database {
+    oid: pg_sys::Oid,
+    name: String,
+}
+
+/// Registers the launcher, which runs on a primary for as long as the server does.
+pub fn init() {
+    BackgroundWorkerBuilder::new("attesto_codes launcher")
+        .set_type("attesto_codes launcher")
+        .set_library("attesto_codes")
+        .set_function("attesto_codes_launcher")
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(Duration::from_secs(10)))
+        .enable_spi_access()
+        .load();
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn attesto_codes_launcher(_argument: pg_sys::Datum) {
+    connect(None);
+    let mut last = Instant::now();
+    loop {
+        let interval = match SWEEP_INTERVAL.get() {
+            0 => FOREVER,
+            seconds => Duration::from_secs(seconds.unsigned_abs().into()),
+        };
+        let left = interval.saturating_sub(last.elapsed());
+        if left.is_zero() {
+            last = Instant::now();
+            sweep_all();
+        } else {
+            pause(left);
+        }
+        reload_settings();
+    }
+}
+
+fn sweep_all() {
+    let databases = in_transaction(databases);
+    let oids: Vec<pg_sys::Oid> = databases.iter().map(|database| database.oid).collect();
+    counters::retain(&oids);
+    for database in &databases {
+        while visit(database) {
+            pause(LEAVE);
+        }
+    }
+}
+
+/// Sweeps a database for the time of a visit. True: there is more to do.
+fn visit(database: &Database) -> bool {
+    let sweep = Sweep {
+        database: database.oid,
+        schema: None,
+        max_rows: i64::MAX,
+        max_time: VISIT,
+        retention: None,
+    };
+    // Without an answer the sweeper has said why in the log, as who finds the database gone does.
+    let Ok(swept) = errand::sweep(sweep) else {
+        return false;
+    };
+    if swept.removed > 0 {
+        let (rows, name) = (swept.removed, &database.name);
+        log!("attesto_codes swept {rows} rows from database \"{name}\"");
+    }
+    swept.stopped
+}
+
+/// The databases that one can connect to. Templates must be free of connections to be copied.
+fn databases() -> Vec<Database> {
+    let mut databases = Vec::new();
+    // SAFETY: reads a shared catalog from its first row to its last; each row is read before the
+    // next one is fetched.
+    unsafe {
+        let rel = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as _);
+        let scan = pg_sys::table_beginscan_catalog(rel, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let row = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_database>(tuple);
+            // Below -1: a DROP DATABASE was interrupted.
+            if row.datallowconn && !row.datistemplate && row.datconnlimit >= -1 {
+                databases.push(Database {
+                    oid: row.oid,
+                    name: name_data_to_str(&row.datname).to_owned(),
+                });
+            }
+        }
+        pg_sys::heap_endscan(scan);
+        pg_sys::table_close(rel, pg_sys::AccessShareLock as _);
+    }
+    databases
+}

@@ -1,0 +1,106 @@
+//! What is in the tables, at a price that does not grow with them.
+//!
+//! The states of codes are counted in BLOCKS blocks of the table, always the same ones so that they
+//! stay in memory, and the counts are scaled. A table that is not larger is counted as a whole.
+
+use crate::error::Error;
+use crate::numeric_date::now;
+use crate::settings::REUSE_RETENTION;
+use crate::sweep::{Due, oldest_due};
+use crate::table::{Access, Code, Columns, Family, Table, schema_of};
+use pgrx::{Spi, pg_sys, spi};
+use std::ffi::CStr;
+
+/// Blocks of a table that are looked at: 32 MB.
+const BLOCKS: u32 = 4096;
+
+pub struct Stats {
+    /// Codes in each state, whether they have expired or not.
+    pub live: i64,
+    pub spent: i64,
+    pub redeemed: i64,
+    /// Codes that the next sweep removes.
+    pub due: i64,
+    /// For how long, in seconds, the first of them has been due.
+    pub oldest_due_age: Option<f64>,
+    pub families_revoked: i64,
+    /// Whether the counts are estimates.
+    pub sampled: bool,
+}
+
+/// Reads them, with the rights of the function's owner.
+pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Stats, Error> {
+    let due = Due::now(REUSE_RETENTION.get());
+    let oldest = Table::with(function, Access::Read, |codes: &Table<Code>| {
+        oldest_due(codes, due)
+    })?;
+    let codes = sample::<Code>(function)?;
+    let revoked = sample::<Family>(function)?;
+    let counts = codes.count(
+        "count(*) FILTER (WHERE consumed_at IS NULL),
+         count(*) FILTER (WHERE consumed_at IS NOT NULL AND NOT consumed_success),
+         count(*) FILTER (WHERE consumed_success),
+         count(*) FILTER (WHERE CASE WHEN consumed_success
+                                THEN coalesce(retain_from, expires_at) < $2 ELSE expires_at < $1 END)",
+        due,
+    );
+    let [live, spent, redeemed, due_count] = counts.map_err(|_| Error::Damaged)?;
+    let families: [i64; 1] = revoked.count("count(*)", due).map_err(|_| Error::Damaged)?;
+    Ok(Stats {
+        live,
+        spent,
+        redeemed,
+        due: due_count,
+        oldest_due_age: oldest.map(|since| (now() - since) as f64 / 1e6),
+        families_revoked: families[0],
+        sampled: codes.share < 1.0 || revoked.share < 1.0,
+    })
+}
+
+/// A part of a table.
+struct Sample {
+    /// Its qualified name.
+    table: String,
+    /// The part of the blocks that are looked at, from 0 to 1.
+    share: f64,
+}
+
+fn sample<C: Columns>(function: pg_sys::FunctionCallInfo) -> Result<Sample, Error> {
+    let blocks = Table::with(
+        function,
+        Access::Read,
+        |table: &Table<C>| Ok(table.blocks()),
+    )?;
+    Ok(Sample {
+        table: qualified_name(schema_of(function), C::TABLE),
+        share: f64::from(BLOCKS) / f64::from(blocks.max(BLOCKS)),
+    })
+}
+
+impl Sample {
+    /// Aggregates over the sample, scaled to the whole table.
+    fn count<const N: usize>(&self, aggregates: &str, due: Due) -> spi::Result<[i64; N]> {
+        let (table, percent) = (&self.table, self.share * 100.0);
+        let query = format!(
+            "SELECT {aggregates} FROM {table} TABLESAMPLE SYSTEM ({percent}) REPEATABLE (0)"
+        );
+        Spi::connect(|client| {
+            let row = client.select(&query, Some(1), &due.arguments())?.first();
+            let mut counts = [0; N];
+            for (at, count) in counts.iter_mut().enumerate() {
+                let sampled = row.get::<i64>(at + 1)?.unwrap_or(0);
+                *count = (sampled as f64 / self.share).round() as i64;
+            }
+            Ok(counts)
+        })
+    }
+}
+
+fn qualified_name(schema: pg_sys::Oid, table: &CStr) -> String {
+    // SAFETY: names of the catalog, quoted by PostgreSQL; a schema with a table in it has a name.
+    unsafe {
+        let schema = pg_sys::get_namespace_name(schema);
+        let name = pg_sys::quote_qualified_identifier(schema, table.as_ptr());
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}

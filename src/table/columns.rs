@@ -1,0 +1,83 @@
+//! The columns of each table, by position, as `sql/` creates them.
+
+use std::ffi::CStr;
+
+/// The columns of one table, and so the table.
+pub trait Columns: Copy {
+    const TABLE: &'static CStr;
+    const COUNT: usize;
+    /// How often a row can change in its life.
+    const CHANGES: usize;
+    fn position(self) -> usize;
+}
+
+/// `authorizations`: one row a code.
+#[derive(Clone, Copy)]
+pub enum Code {
+    ExpiresAt,
+    InsertedAt,
+    ConsumedAt,
+    ConsumedSuccess,
+    CodeHash,
+    ClientId,
+    Subject,
+    RedirectUri,
+    Scope,
+    Resource,
+    CodeChallenge,
+    CodeChallengeMethod,
+    Cnf,
+    Nonce,
+    FamilyId,
+    Claims,
+    Extra,
+    ConsumedMeta,
+    ReplayedAt,
+    ReusedAt,
+    RetainFrom,
+}
+
+/// `authorization_access_tokens`: one row a token.
+#[derive(Clone, Copy)]
+pub enum Token {
+    ExpiresAt,
+    RevokedAt,
+    Jti,
+    FamilyId,
+}
+
+/// `authorization_revoked_families`: one row a revoked family.
+#[derive(Clone, Copy)]
+pub enum Family {
+    RevokedAt,
+    FamilyId,
+}
+
+impl Columns for Code {
+    const TABLE: &'static CStr = c"authorizations";
+    const COUNT: usize = Code::RetainFrom as usize + 1;
+    /// Spent, replayed, redeemed, reused, retained. It may be retained for longer, but months later.
+    const CHANGES: usize = 5;
+    fn position(self) -> usize {
+        self as usize
+    }
+}
+
+impl Columns for Token {
+    const TABLE: &'static CStr = c"authorization_access_tokens";
+    const COUNT: usize = Token::FamilyId as usize + 1;
+    /// Revoked.
+    const CHANGES: usize = 1;
+    fn position(self) -> usize {
+        self as usize
+    }
+}
+
+impl Columns for Family {
+    const TABLE: &'static CStr = c"authorization_revoked_families";
+    const COUNT: usize = Family::FamilyId as usize + 1;
+    const CHANGES: usize = 0;
+    fn position(self) -> usize {
+        self as usize
+    }
+}

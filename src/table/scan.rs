@@ -1,0 +1,214 @@
+//! Finding rows by an index.
+
+use super::slot::Slot;
+use super::{Columns, Row, Table};
+use crate::error::Error;
+use pgrx::{IntoDatum, check_for_interrupts, pg_sys};
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::ptr;
+
+/// A condition on a column of an index, counted from 1.
+pub struct Key(pg_sys::ScanKeyData);
+
+impl Key {
+    pub fn text(column: i16, value: &str) -> Key {
+        // Without a NUL byte and of a length that the functions check, a &str always has a datum.
+        let datum = value.into_datum().unwrap_or(pg_sys::Datum::null());
+        Key::new(
+            column,
+            pg_sys::BTEqualStrategyNumber,
+            pg_sys::F_TEXTEQ,
+            datum,
+        )
+    }
+
+    /// A timestamptz before this one.
+    pub fn before(column: i16, timestamp: i64) -> Key {
+        let less = pg_sys::F_TIMESTAMPTZ_LT;
+        Key::new(column, pg_sys::BTLessStrategyNumber, less, timestamp.into())
+    }
+
+    /// This timestamptz, or a later one.
+    pub fn from(column: i16, timestamp: i64) -> Key {
+        let at_least = pg_sys::F_TIMESTAMPTZ_GE;
+        Key::new(
+            column,
+            pg_sys::BTGreaterEqualStrategyNumber,
+            at_least,
+            timestamp.into(),
+        )
+    }
+
+    pub fn is_null(column: i16) -> Key {
+        let mut key = pg_sys::ScanKeyData::default();
+        // SAFETY: writes a scan key; such a one has no operator.
+        unsafe {
+            pg_sys::ScanKeyEntryInitialize(
+                &mut key,
+                (pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL) as i32,
+                column,
+                0,
+                pg_sys::InvalidOid,
+                pg_sys::InvalidOid,
+                pg_sys::InvalidOid,
+                pg_sys::Datum::null(),
+            );
+        }
+        Key(key)
+    }
+
+    fn new(column: i16, strategy: u32, function: u32, value: pg_sys::Datum) -> Key {
+        let mut key = pg_sys::ScanKeyData::default();
+        // SAFETY: writes a scan key. A text's datum is palloc'ed and outlives the scan.
+        unsafe { pg_sys::ScanKeyInit(&mut key, column, strategy as _, function.into(), value) };
+        Key(key)
+    }
+}
+
+/// The order in which an index is walked.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Walk {
+    Forward,
+    Backward,
+}
+
+impl<C: Columns> Table<C> {
+    /// The newest committed version of a row, or this transaction's own.
+    ///
+    /// A row that changes elsewhere while an index scan runs can be missed once: its old version dies
+    /// after the scan passed the place of its new one. So one miss more than that means that there
+    /// is no row.
+    pub fn find(&self, key: &str) -> Option<Row<'_, C>> {
+        (0..=C::CHANGES).find_map(|_| self.glance(key))
+    }
+
+    /// As `find`, with a single probe of the index: a row that changes meanwhile may be missed.
+    pub fn glance(&self, key: &str) -> Option<Row<'_, C>> {
+        let slot = Slot::of(self.rel);
+        // SAFETY: SnapshotSelf is a static of PostgreSQL.
+        let scan = unsafe {
+            let snapshot = &raw mut pg_sys::SnapshotSelfData;
+            Scan::begin(self.rel, self.pkey, snapshot, vec![Key::text(1, key)])
+        };
+        let found = scan.next(Walk::Forward, &slot);
+        scan.end();
+        found.then_some(Row {
+            slot,
+            table: PhantomData,
+        })
+    }
+
+    /// Shows the rows that `keys` name, in the order of an index, until `each` breaks. It may change
+    /// or remove the row; what it writes may be shown again.
+    pub fn walk<B>(
+        &self,
+        index: &'static CStr,
+        keys: Vec<Key>,
+        direction: Walk,
+        mut each: impl FnMut(&Row<'_, C>) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Error> {
+        let row = Row {
+            slot: Slot::of(self.rel),
+            table: PhantomData,
+        };
+        // SAFETY: the index is of this table, whose lock keeps it from being dropped; it is closed
+        // after the scan.
+        unsafe {
+            let schema = pg_sys::get_rel_namespace(self.oid());
+            let oid = pg_sys::get_relname_relid(index.as_ptr(), schema);
+            if oid == pg_sys::InvalidOid || pg_sys::IndexGetRelation(oid, true) != self.oid() {
+                return Err(Error::NoTable(index));
+            }
+            let index = pg_sys::index_open(oid, pg_sys::AccessShareLock as _);
+            let scan = Scan::begin(self.rel, index, &raw mut pg_sys::SnapshotSelfData, keys);
+            let mut flow = ControlFlow::Continue(());
+            while flow.is_continue() && scan.next(direction, &row.slot) {
+                check_for_interrupts!();
+                flow = each(&row);
+            }
+            scan.end();
+            pg_sys::index_close(index, pg_sys::NoLock as _);
+            Ok(flow)
+        }
+    }
+
+    /// Waits for the end of an open transaction, not this one, that has written the row. False: there
+    /// is none.
+    pub fn wait_for_writer(&self, key: &str) -> bool {
+        let mut snapshot = pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        };
+        let slot = Slot::of(self.rel);
+        // SAFETY: such a snapshot is input and output: for the row that it lets through it names the
+        // open transaction that wrote or replaced it, if there is one.
+        unsafe {
+            let scan = Scan::begin(self.rel, self.pkey, &mut snapshot, vec![Key::text(1, key)]);
+            let found = scan.next(Walk::Forward, &slot);
+            scan.end();
+            let writer = match snapshot.xmin {
+                pg_sys::InvalidTransactionId => snapshot.xmax,
+                inserter => inserter,
+            };
+            if !found || writer == pg_sys::InvalidTransactionId {
+                return false;
+            }
+            let row = &raw mut (*slot.0).tts_tid;
+            pg_sys::XactLockTableWait(writer, self.rel, row, pg_sys::XLTW_Oper::XLTW_Update);
+            true
+        }
+    }
+}
+
+struct Scan {
+    scan: pg_sys::IndexScanDesc,
+    _keys: Vec<pg_sys::ScanKeyData>,
+}
+
+impl Scan {
+    /// rel and index are open, and the snapshot lives, until `end`.
+    unsafe fn begin(
+        rel: pg_sys::Relation,
+        index: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        keys: Vec<Key>,
+    ) -> Scan {
+        let mut keys: Vec<pg_sys::ScanKeyData> = keys.into_iter().map(|key| key.0).collect();
+        unsafe {
+            let scan = pg_sys::index_beginscan(
+                rel,
+                index,
+                snapshot,
+                #[cfg(feature = "pg18")]
+                ptr::null_mut(),
+                keys.len() as i32,
+                0,
+            );
+            pg_sys::index_rescan(
+                scan,
+                keys.as_mut_ptr(),
+                keys.len() as i32,
+                ptr::null_mut(),
+                0,
+            );
+            Scan { scan, _keys: keys }
+        }
+    }
+
+    /// Puts the next row into the slot, which holds its own pin on the row's page.
+    fn next(&self, direction: Walk, slot: &Slot) -> bool {
+        let direction = match direction {
+            Walk::Forward => pg_sys::ScanDirection::ForwardScanDirection,
+            Walk::Backward => pg_sys::ScanDirection::BackwardScanDirection,
+        };
+        // SAFETY: the scan has begun and not ended.
+        unsafe { pg_sys::index_getnext_slot(self.scan, direction, slot.0) }
+    }
+
+    fn end(self) {
+        // SAFETY: begun by `begin`; the slot keeps the row readable.
+        unsafe { pg_sys::index_endscan(self.scan) };
+    }
+}
