@@ -11,6 +11,10 @@ use pgrx::check_for_interrupts;
 
 type Codes = Table<Code>;
 
+/// How often a take looks at a row that changes under its eyes. A code has few states to go through,
+/// so that more than that means a row that only this transaction sees as it is.
+const ATTEMPTS: usize = 10;
+
 /// What a live code stands for.
 pub struct Entry {
     pub data: Jsonb,
@@ -136,7 +140,7 @@ pub fn take(
     code_hash: &str,
     write: impl Fn(Step, &Row<Code>, &Taken) -> Result<Update, Error>,
 ) -> Result<Taken, Error> {
-    loop {
+    for _ in 0..ATTEMPTS {
         check_for_interrupts!();
         let Some(row) = codes.find(code_hash) else {
             return Ok(Taken::Error);
@@ -151,6 +155,7 @@ pub fn take(
             Update::Busy => return Err(Error::Locked),
         }
     }
+    Err(Error::Locked)
 }
 
 fn answer(row: &Row<Code>) -> Result<Taken, Error> {

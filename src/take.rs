@@ -27,7 +27,7 @@ pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken
                 )
             } else if joins {
                 (step.write(codes, row, Rival::Wait), Counter::SpendsJoined)
-            } else if row.is_of_this_transaction() {
+            } else if is_own(step, row) {
                 (
                     rollback::write(step, codes, row, code_hash),
                     Counter::SpendsJoined,
@@ -43,6 +43,14 @@ pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken
             Ok(update)
         })
     })
+}
+
+/// Whether what this step builds on vanishes with this transaction, too.
+fn is_own(step: Step, row: &Row<Code>) -> bool {
+    match step {
+        Step::Spend => row.is_new(),
+        Step::Replay | Step::Reuse => row.is_of_this_transaction(),
+    }
 }
 
 fn with_this_statement(step: Step, codes: &Table<Code>, row: &Row<Code>) -> Update {

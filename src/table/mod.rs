@@ -239,12 +239,25 @@ impl<C: Columns> Table<C> {
 impl<C: Columns> Row<'_, C> {
     /// Whether this transaction wrote this row version: nobody else can see it.
     pub fn is_of_this_transaction(&self) -> bool {
+        // SAFETY: the header's inserting transaction is always set.
+        unsafe {
+            let xmin = (*self.header()).t_choice.t_heap.t_xmin;
+            pg_sys::TransactionIdIsCurrentTransactionId(xmin)
+        }
+    }
+
+    /// Whether this transaction inserted the row, and so has all there is of it.
+    pub fn is_new(&self) -> bool {
+        // SAFETY: as above.
+        let flags = u32::from(unsafe { (*self.header()).t_infomask });
+        flags & pg_sys::HEAP_UPDATED == 0 && self.is_of_this_transaction()
+    }
+
+    fn header(&self) -> *const pg_sys::HeapTupleHeaderData {
         // SAFETY: the slot holds a stored row; the tuple that it answers lies in its pinned page.
         unsafe {
             let mut copied = false;
-            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot.0, false, &mut copied);
-            let header = (*tuple).t_data;
-            pg_sys::TransactionIdIsCurrentTransactionId((*header).t_choice.t_heap.t_xmin)
+            (*pg_sys::ExecFetchSlotHeapTuple(self.slot.0, false, &mut copied)).t_data
         }
     }
 
