@@ -16,6 +16,37 @@ need_packages() {
     "${missing[@]}" >/dev/null
 }
 
+# A package that not every Debian or Ubuntu has.
+want_package() {
+  installed "$1" && return
+  as_root apt-get update -qq
+  if apt-cache show "$1" >/dev/null 2>&1; then need_packages "$1"; else say "There is no $1 here"; fi
+}
+
+# Its package would start a daemon.
+unpack_exporter() {
+  local exporter=prometheus-postgres-exporter tools=$ROOT/target/tools
+  [ ! -x "$tools/bin/$exporter" ] || return 0
+  say "Unpacking $exporter into target/tools"
+  as_root apt-get update -qq
+  mkdir -p "$tools"
+  (
+    cd "$tools"
+    apt-get download -qq -o APT::Sandbox::User=root "$exporter"
+    dpkg-deb --fsys-tarfile "$exporter"_*.deb | tar -x --strip-components=2 ./usr/bin
+    rm -f "$exporter"_*.deb
+  )
+}
+
+# The version that the upgrade test starts from. PostgreSQL looks for it among the others.
+install_first_version() {
+  local script=attesto_codes--0.1.0.sql folder
+  folder=$("$PG_CONFIG" --sharedir)/extension
+  ! cmp -s "$ROOT/tests/upgrade/$script" "$folder/$script" || return 0
+  say "Copying $script, which the upgrade test starts from, to $folder"
+  as_root install -m 644 "$ROOT/tests/upgrade/$script" "$folder/$script"
+}
+
 command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain (https://rustup.rs) first"
 
 need_packages build-essential pkg-config libclang-dev
@@ -27,6 +58,9 @@ if [ -z "${PG_CONFIG:-}" ]; then
 fi
 if [ "${1:-}" = --tests ]; then
   need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
+  want_package "postgresql-$PG_MAJOR-cron"
+  unpack_exporter
+  install_first_version
   # Other sources' Node.js brings npm along and conflicts with Debian's.
   command -v npm >/dev/null || need_packages nodejs npm
   if [ ! "$ROOT/target/clients/node_modules/.package-lock.json" -nt "$ROOT/tests/clients/package-lock.json" ]; then
