@@ -114,5 +114,5 @@ fn enter() -> Option<&'static Counts> {
     };
     // SAFETY: shared memory stays where it is for as long as the process lives, and the entry is this
     // database's for as long as somebody is connected to it. Atomics need no lock.
-    Some(unsafe { &*(&raw const entry.counts) })
+    unsafe { std::ptr::from_ref(&entry.counts).as_ref() }
 }

@@ -96,9 +96,9 @@ client_tests() {
 }
 
 clients() {
-  client_tests clients "" "$ROOT"/tests/clients/{readme,race,cycles,undo}.py
+  client_tests clients "" "$ROOT"/tests/clients/{readme,race,cycles,undo,exporter}.py
   client_tests preloaded "shared_preload_libraries = 'attesto_codes'" \
-    "$ROOT"/tests/clients/{race,undo}.py
+    "$ROOT"/tests/clients/{race,undo,exporter}.py
 }
 
 [ $# -gt 0 ] || set -- unit regress isolation recovery clients

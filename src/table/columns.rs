@@ -12,6 +12,7 @@ pub trait Columns: Copy {
 }
 
 /// `authorizations`: one row a code.
+#[allow(clippy::enum_variant_names)] // They are the columns' names.
 #[derive(Clone, Copy)]
 pub enum Code {
     ExpiresAt,

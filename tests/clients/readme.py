@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""What README.md shows is so: its quick start prints what stands there, its programs redeem codes.
+"""What README.md shows is so: its quick start prints what stands there, its programs redeem codes, its
+listeners revoke families.
 
 With --print it prints README.md with the output of the quick start filled in.
 """
@@ -32,15 +33,23 @@ VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 GRANT = {"client_id": "s6BhdRkqt3", "subject": "alice", "redirect_uri": "https://client.example/cb",
          "code_challenge": CHALLENGE, "family_id": "fam-1"}
+LISTENERS = {
+    "js listen": ("Node", "listen.js", ["node"]),
+    "python listen": ("Python", "listen.py", [sys.executable]),
+}
 REQUEST = [VERIFIER, GRANT["client_id"], GRANT["redirect_uri"]]
 SETUP = """
 CREATE EXTENSION attesto_codes;
-CREATE TABLE tokens (subject text NOT NULL, family_id text);
--- The code of this subject is gone when it is to be marked.
-CREATE FUNCTION sweep() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN DELETE FROM authorizations WHERE subject = 'swept'; RETURN NEW; END $$;
-CREATE TRIGGER sweep BEFORE INSERT ON tokens FOR EACH ROW WHEN (NEW.subject = 'swept')
-EXECUTE FUNCTION sweep();
+CREATE TABLE tokens (subject text NOT NULL, family_id text NOT NULL, jti text NOT NULL);
+-- What can happen between the take and the mark, by the subject of the code.
+CREATE FUNCTION interfere() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM authorizations WHERE NEW.subject = 'swept' AND subject = 'swept';
+  PERFORM code_take(code_hash) FROM authorizations WHERE NEW.subject = 'replayed' AND subject = 'replayed';
+  PERFORM code_revoke_family(NEW.family_id) WHERE NEW.subject = 'revoked';
+  RETURN NEW;
+END $$;
+CREATE TRIGGER interfere BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION interfere();
 """
 # What the quick start prints between its blocks.
 CUT = "---- tests/clients/readme.py ----"
@@ -77,8 +86,8 @@ def filled_in(text):
 class Program:
     """A program of the README, and the database that it works on."""
 
-    def __init__(self, dsn, db, folder, text, language):
-        self.name, file, self.command = PROGRAMS[language]
+    def __init__(self, dsn, db, folder, text, language, program):
+        self.name, file, self.command = program
         path = Path(folder, file)
         path.write_text(block(text, language))
         self.command = [*self.command, str(path)]
@@ -102,15 +111,24 @@ class Program:
     def tokens(self):
         return self.db.execute("SELECT subject, family_id FROM tokens").fetchall()
 
+    def revoked(self):
+        """The tokens that are recorded, and whether each is revoked."""
+        return self.db.execute("SELECT code_access_token_revoked(jti) FROM tokens").fetchall()
+
+    def forget(self):
+        self.db.execute("TRUNCATE tokens, authorization_access_tokens, authorization_revoked_families")
+
 
 def redeems(tap, program):
     name = program.name
     code = program.code("good")
     tap.equal(program.says(code, *REQUEST), "tokens for alice", f"{name}: redeems a code")
-    tap.equal(program.says(code, *REQUEST), "reuse: revoke family fam-1",
+    tap.equal(program.revoked(), [(False,)], f"{name}: its token is good")
+    tap.equal(program.says(code, *REQUEST), "reuse: family fam-1 revoked",
               f"{name}: sees the reuse of a redeemed code")
     tap.equal(program.tokens(), [("alice", "fam-1")], f"{name}: stores tokens once")
-    program.db.execute("TRUNCATE tokens")
+    tap.equal(program.revoked(), [(True,)], f"{name}: and has revoked them")
+    program.forget()
     tap.equal(program.says("never issued", *REQUEST), "invalid_grant", f"{name}: refuses an unknown code")
 
 
@@ -130,10 +148,41 @@ def refuses(tap, program):
 
 
 def keeps_nothing_unmarked(tap, program):
-    said = program.says(program.code("swept", subject="swept"), *REQUEST)
-    tap.ok("tokens for" not in said and program.tokens() == [],
-           f"{program.name}: stores no tokens for a code that it could not mark")
-    program.db.execute("TRUNCATE tokens")
+    for what in ["swept", "replayed", "revoked"]:
+        code = program.code(what, subject=what)
+        tap.equal(program.says(code, *REQUEST), "invalid_grant",
+                  f"{program.name}: sends no tokens for a code that is {what} before the mark")
+        families = program.db.execute("SELECT family_id FROM authorization_revoked_families").fetchall()
+        tap.equal((program.tokens(), families), ([], [("fam-1",)]), f"{program.name}: and revokes the family")
+        program.forget()
+
+
+def reused(db, code, family_id):
+    """Redeems a code, and presents it again in a transaction that is rolled back."""
+    with db.transaction(), db.cursor() as cursor:
+        cursor.execute("SELECT code_put(code_hash(%s), %s, 1)", [code, json.dumps({**GRANT, "family_id": family_id})])
+    db.execute("SELECT * FROM code_take(code_hash(%s))", [code])
+    db.execute("SELECT code_record_access_token(%s, %s, %s)", [family_id, code, int(time.time()) + 600])
+    db.execute("SELECT code_mark_consumed(code_hash(%s))", [code])
+    with db.transaction(force_rollback=True):
+        db.execute("SELECT * FROM code_take(code_hash(%s))", [code])
+
+
+def listens(tap, program):
+    """Two reuses, the first of them twice: one line each."""
+    with subprocess.Popen(program.command, env=program.environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            tap.equal(process.stdout.readline(), "listening\n", f"{program.name}: listens")
+            for family_id in [f"{program.name}-1", f"{program.name}-2"]:
+                reused(program.db, family_id, family_id)
+                said = re.sub(r"at \d+:", "at …:", process.stdout.readline())
+                tap.equal(said, f"code of alice for s6BhdRkqt3 used again at …: family {family_id} revoked\n",
+                          f"{program.name}: hears of a reuse that was rolled back, once")
+                tap.equal(program.db.execute("SELECT code_access_token_revoked(%s)", [family_id]).fetchone(), (True,),
+                          f"{program.name}: and has revoked the family")
+                program.db.execute("SELECT * FROM code_take(code_hash(%s))", [family_id])
+        finally:
+            process.terminate()
 
 
 def main():
@@ -147,10 +196,12 @@ def main():
     try:
         with database("readme", SETUP) as dsn, psycopg.connect(dsn, autocommit=True) as db:
             for language in PROGRAMS:
-                program = Program(dsn, db, folder, text, language)
+                program = Program(dsn, db, folder, text, language, PROGRAMS[language])
                 redeems(tap, program)
                 refuses(tap, program)
                 keeps_nothing_unmarked(tap, program)
+            for language, listener in LISTENERS.items():
+                listens(tap, Program(dsn, db, folder, text, language, listener))
     finally:
         shutil.rmtree(folder)
     tap.done()
