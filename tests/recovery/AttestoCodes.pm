@@ -50,9 +50,9 @@ sub take
 # The SQLSTATE that a statement ends with, '' where it succeeds.
 sub error_of
 {
-	my ($node, $sql) = @_;
+	my ($node, $sql, $db) = @_;
 	my ($status, $out, $err) =
-	  $node->psql('postgres', "\\set VERBOSITY sqlstate\n$sql", on_error_stop => 1);
+	  $node->psql($db // 'postgres', "\\set VERBOSITY sqlstate\n$sql", on_error_stop => 1);
 	return $err =~ /ERROR:  (\w+)/ ? $1 : $err;
 }
 
