@@ -10,6 +10,7 @@ EXCEPTION WHEN OTHERS THEN
   leaks := concat_ws(' ', f1, f2, f3, f4, f5, f6, f7, f8, f9) ~ 'SECRET';
 END $$;
 SELECT code_put('SECRET-hash', '{"client_id": "SECRET", "subject": "SECRET", "redirect_uri": "SECRET", "nonce": "SECRET"}', 1800000000);
+SELECT code_record_access_token('SECRET-hash', 'SECRET-hash', 1800000000);
 SELECT n, code, leaks FROM (VALUES
   (1, 'SELECT code_put($1, $2, 1800000000)'),
   (2, 'SELECT code_mark_consumed($1)'),
@@ -23,7 +24,14 @@ SELECT n, code, leaks FROM (VALUES
   (10, 'SELECT code_take(repeat($1, 30))'),
   (11, 'SELECT code_put($1 || 1, $2, 9223372036854775807)'),
   (12, 'SELECT code_mark_consumed($1, to_jsonb($1))'),
-  (13, 'SELECT code_put($1, NULL, 1800000000)')) calls(n, call), pg_temp.error(call) ORDER BY n;
+  (13, 'SELECT code_put($1, NULL, 1800000000)'),
+  (14, 'SELECT code_record_access_token($1, $1, 1800000000)'),
+  (15, 'SELECT code_record_access_token(repeat($1, 100), $1, 1800000000)'),
+  (16, 'SELECT code_record_access_token($1, repeat($1, 100), 1800000000)'),
+  (17, 'SELECT code_record_access_token($1, $1 || 1, 9223372036854775807)'),
+  (18, 'SELECT code_record_access_token($1, $1, NULL)'),
+  (19, 'SELECT code_revoke_family(repeat($1, 100))'),
+  (20, 'SELECT code_access_token_revoked(repeat($1, 100))')) calls(n, call), pg_temp.error(call) ORDER BY n;
 -- The measure does move.
 SELECT code, leaks FROM pg_temp.error('SELECT $1::integer');
-TRUNCATE authorizations;
+TRUNCATE authorizations, authorization_access_tokens;

@@ -1,4 +1,4 @@
--- Expiry is not a state: an expired code is got, taken, redeemed and its reuse reported like any other.
+-- Expiry is not a state: an expired code is got, taken, replayed, redeemed and its reuse reported like any other.
 \set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r", "family_id": "f"}'
 SELECT code_put('h', :'grant', 1);
 SELECT expires_at FROM code_get('h');

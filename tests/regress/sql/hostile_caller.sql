@@ -3,10 +3,15 @@
 \set grant '{"client_id": "c", "subject": "real", "redirect_uri": "r", "scope": ["a"], "dpop_jkt": "t", "family_id": "f", "x": 1}'
 CREATE ROLE regress_evil;
 GRANT CREATE, TEMPORARY ON DATABASE :"DBNAME" TO regress_evil;
-GRANT EXECUTE ON FUNCTION code_put, code_get, code_take, code_mark_consumed, code_hash TO regress_evil;
--- The planted tables look like the real one, and hold live rows of the codes below.
+GRANT EXECUTE ON FUNCTION code_put, code_get, code_take, code_mark_consumed, code_hash, code_record_access_token, code_revoke_family,
+  code_access_token_revoked, code_sweep, code_stats TO regress_evil;
+-- The planted tables look like the real ones, and hold live rows of the codes and tokens below.
 CREATE TABLE public.planted AS SELECT * FROM authorizations;
+CREATE TABLE public.planted_tokens AS SELECT * FROM authorization_access_tokens;
+CREATE TABLE public.planted_families AS SELECT * FROM authorization_revoked_families;
 ALTER TABLE public.planted OWNER TO regress_evil;
+ALTER TABLE public.planted_tokens OWNER TO regress_evil;
+ALTER TABLE public.planted_families OWNER TO regress_evil;
 
 SET SESSION AUTHORIZATION regress_evil;
 CREATE SCHEMA evil;
@@ -14,12 +19,28 @@ CREATE FUNCTION evil.trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE E
 CREATE FUNCTION evil.trap(what text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped: %', what; END $$;
 CREATE TABLE evil.authorizations (LIKE public.planted, PRIMARY KEY (code_hash));
 CREATE TEMP TABLE authorizations (LIKE public.planted, PRIMARY KEY (code_hash));
-DROP TABLE public.planted;
+CREATE TABLE evil.authorization_access_tokens (LIKE public.planted_tokens, PRIMARY KEY (jti));
+CREATE TABLE evil.authorization_revoked_families (LIKE public.planted_families, PRIMARY KEY (family_id));
+CREATE INDEX authorizations_sweep ON evil.authorizations (retain_from, expires_at);
+CREATE INDEX authorization_access_tokens_family ON evil.authorization_access_tokens (family_id, expires_at);
+CREATE INDEX authorization_access_tokens_sweep ON evil.authorization_access_tokens (expires_at);
+CREATE INDEX authorization_revoked_families_sweep ON evil.authorization_revoked_families (revoked_at);
+CREATE TEMP TABLE authorization_access_tokens (LIKE public.planted_tokens, PRIMARY KEY (jti));
+CREATE TEMP TABLE authorization_revoked_families (LIKE public.planted_families, PRIMARY KEY (family_id));
+DROP TABLE public.planted, public.planted_tokens, public.planted_families;
 INSERT INTO evil.authorizations SELECT now(), now(), NULL, false, h, 'c', 'planted', 'r', '{}', '{}', NULL, NULL, NULL, NULL, NULL, '{}', NULL, NULL
 FROM unnest(ARRAY['h', 'new', 'never issued']) h;
 INSERT INTO pg_temp.authorizations SELECT * FROM evil.authorizations;
+INSERT INTO evil.authorization_access_tokens VALUES ('2100-01-01', NULL, 'planted', 'f'), ('2000-01-01', NULL, 'expired', 'f');
+INSERT INTO pg_temp.authorization_access_tokens SELECT * FROM evil.authorization_access_tokens;
+INSERT INTO evil.authorization_revoked_families VALUES ('2000-01-01', 'f');
+INSERT INTO pg_temp.authorization_revoked_families SELECT * FROM evil.authorization_revoked_families;
 CREATE TRIGGER evil_write BEFORE INSERT OR UPDATE OR DELETE ON evil.authorizations FOR EACH ROW EXECUTE FUNCTION evil.trap();
 CREATE TRIGGER temp_write BEFORE INSERT OR UPDATE OR DELETE ON pg_temp.authorizations FOR EACH ROW EXECUTE FUNCTION evil.trap();
+CREATE TRIGGER evil_token BEFORE INSERT OR UPDATE OR DELETE ON evil.authorization_access_tokens FOR EACH ROW EXECUTE FUNCTION evil.trap();
+CREATE TRIGGER temp_token BEFORE INSERT OR UPDATE OR DELETE ON pg_temp.authorization_access_tokens FOR EACH ROW EXECUTE FUNCTION evil.trap();
+CREATE TRIGGER evil_family BEFORE INSERT OR UPDATE OR DELETE ON evil.authorization_revoked_families FOR EACH ROW EXECUTE FUNCTION evil.trap();
+CREATE TRIGGER temp_family BEFORE INSERT OR UPDATE OR DELETE ON pg_temp.authorization_revoked_families FOR EACH ROW EXECUTE FUNCTION evil.trap();
 
 -- Operators and functions that hide those of pg_catalog.
 CREATE FUNCTION evil.eq(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN evil.trap('= text'); END $$;
@@ -37,7 +58,9 @@ BEGIN
     'textin(text) RETURNS text', 'texteq(text, text) RETURNS boolean', 'bttextcmp(text, text) RETURNS integer', 'jsonb_in(text) RETURNS jsonb',
     'jsonb_out(jsonb) RETURNS text', 'array_length(anyarray, integer) RETURNS integer', 'sha256(bytea) RETURNS bytea', 'code_hash(text) RETURNS text',
     'code_put(text, jsonb, bigint) RETURNS void', 'code_get(text) RETURNS SETOF record', 'code_take(text) RETURNS SETOF record',
-    'code_mark_consumed(text, jsonb) RETURNS text', 'jsonb_build_object() RETURNS jsonb'] LOOP
+    'code_mark_consumed(text, jsonb) RETURNS text', 'jsonb_build_object() RETURNS jsonb', 'code_record_access_token(text, text, bigint) RETURNS boolean',
+    'code_revoke_family(text) RETURNS bigint', 'code_access_token_revoked(text) RETURNS boolean', 'code_sweep(integer) RETURNS bigint',
+    'code_stats() RETURNS SETOF record', 'pg_notify(text, text) RETURNS void'] LOOP
     EXECUTE format('CREATE FUNCTION evil.%s LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.trap(%L); END $f$', signature, signature);
   END LOOP;
 END $$;
@@ -51,7 +74,7 @@ CREATE CAST (pg_catalog.jsonb AS evil.grant_data) WITH FUNCTION evil.make(pg_cat
 
 -- A real code, then everything against it.
 RESET SESSION AUTHORIZATION;
-SELECT public.code_put('h', :'grant', 1800000000);
+SELECT public.code_put('h', :'grant', 4102444800);
 SET SESSION AUTHORIZATION regress_evil;
 SET search_path = pg_temp, evil, pg_catalog, public;
 
@@ -72,12 +95,18 @@ SELECT public.code_mark_consumed('h');
 SELECT * FROM public.code_take('h');
 SELECT * FROM public.code_take('never issued');
 SELECT public.code_mark_consumed('never issued', '{"n": 1}');
-SELECT public.code_put('new', :'grant', 1800000001);
-SELECT public.code_put('new', :'grant', 1800000001);
+SELECT public.code_put('new', :'grant', 4102444801);
+SELECT public.code_put('new', :'grant', 4102444801);
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM public.code_get('new');
 SELECT public.code_hash('x');
+SELECT public.code_record_access_token('f', 'token', 4102444800), public.code_record_access_token('f', 'old', 1);
+SELECT public.code_revoke_family('f');
+SELECT public.code_access_token_revoked(jti) FROM unnest(ARRAY['token', 'old', 'planted']) jti;
+SELECT live, spent, redeemed, due, families_revoked FROM public.code_stats();
+SELECT public.code_sweep();
 SET search_path = '';
+SELECT live, spent, redeemed, due, families_revoked FROM public.code_stats();
 SELECT status FROM public.code_take('new');
 SET search_path = pg_temp, evil, pg_catalog, public;
 SELECT public.code_mark_consumed('new', '{"n": 1}');
@@ -88,10 +117,14 @@ RESET search_path;
 SELECT code_hash, subject, consumed_at IS NULL AS live, consumed_success, consumed_meta FROM public.authorizations ORDER BY code_hash;
 SELECT code_hash, subject, consumed_at IS NULL AS live FROM evil.authorizations ORDER BY code_hash;
 SELECT code_hash, subject, consumed_at IS NULL AS live FROM pg_temp.authorizations ORDER BY code_hash;
+SELECT jti, revoked_at IS NOT NULL AS revoked FROM public.authorization_access_tokens ORDER BY jti;
+SELECT jti, revoked_at IS NOT NULL AS revoked FROM evil.authorization_access_tokens ORDER BY jti;
+SELECT jti, revoked_at IS NOT NULL AS revoked FROM pg_temp.authorization_access_tokens ORDER BY jti;
+SELECT p.family_id, p.revoked_at > e.revoked_at AS later, e.* = t.* AS same
+FROM public.authorization_revoked_families p, evil.authorization_revoked_families e, pg_temp.authorization_revoked_families t;
 
 \set VERBOSITY terse
 SET client_min_messages = warning;
-REVOKE ALL ON FUNCTION code_put, code_get, code_take, code_mark_consumed, code_hash FROM regress_evil;
 DROP OWNED BY regress_evil CASCADE;
 DROP ROLE regress_evil;
-TRUNCATE public.authorizations;
+TRUNCATE public.authorizations, public.authorization_access_tokens, public.authorization_revoked_families;

@@ -36,7 +36,7 @@ RESET search_path;
 -- Every type and collation is PostgreSQL's own.
 SELECT DISTINCT t.typnamespace::regnamespace AS types, c.collnamespace::regnamespace AS collations
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation c ON c.oid = a.attcollation
-WHERE a.attrelid = 'shared.authorizations'::regclass ORDER BY 1, 2;
+WHERE a.attrelid::regclass::text ~ '^shared\.authorization' AND a.attnum > 0 ORDER BY 1, 2;
 SELECT proname, proargtypes::regtype[] FROM pg_proc
 WHERE pronamespace = 'shared'::regnamespace AND proname ~ '^code_' ORDER BY proname COLLATE "C", 2;
 SELECT p.proname, p.proowner::regrole <> 'regress_evil'::regrole AS not_evil
@@ -54,6 +54,18 @@ CREATE EXTENSION attesto_codes SCHEMA shared;
 DROP TABLE shared.authorizations;
 SET ROLE regress_evil;
 CREATE FUNCTION shared.code_put(pg_catalog.text, pg_catalog.jsonb, bigint) RETURNS void LANGUAGE sql AS 'SELECT';
+RESET ROLE;
+CREATE EXTENSION attesto_codes SCHEMA shared;
+\echo :LAST_ERROR_SQLSTATE
+DROP FUNCTION shared.code_put;
+SET ROLE regress_evil;
+CREATE TABLE shared.authorization_access_tokens (jti pg_catalog.text PRIMARY KEY);
+RESET ROLE;
+CREATE EXTENSION attesto_codes SCHEMA shared;
+\echo :LAST_ERROR_SQLSTATE
+DROP TABLE shared.authorization_access_tokens;
+SET ROLE regress_evil;
+CREATE TABLE shared.authorization_revoked_families (family_id pg_catalog.text PRIMARY KEY);
 RESET ROLE;
 CREATE EXTENSION attesto_codes SCHEMA shared;
 \echo :LAST_ERROR_SQLSTATE

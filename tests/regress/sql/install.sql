@@ -8,11 +8,14 @@ CREATE TEMP VIEW objects AS
 SELECT objects::text AS before FROM objects \gset
 
 CREATE EXTENSION attesto_codes;
-SELECT code_put('h', :'least', 1800000000);
+SELECT code_put('h', :'least', 4102444800);
 SELECT expires_at FROM code_get('h');
 SELECT status FROM code_take('h');
 SELECT code_mark_consumed('h');
 SELECT length(code_hash('x'));
+SELECT code_record_access_token('f', 'j', 4102444800), code_revoke_family('f'), code_access_token_revoked('j');
+SELECT code_sweep();
+SELECT redeemed, families_revoked FROM code_stats();
 SELECT objects::text = :'before' AS unchanged FROM objects;
 
 DROP EXTENSION attesto_codes;
@@ -21,8 +24,9 @@ SELECT status FROM code_take('h');
 
 CREATE EXTENSION attesto_codes;
 SELECT status FROM code_take('h');
-SELECT code_put('h', :'least', 1800000000);
+SELECT code_put('h', :'least', 4102444800);
 SELECT expires_at FROM code_get('h');
 SELECT status FROM code_take('h');
 SELECT code_mark_consumed('h');
 SELECT count(*) FROM authorizations;
+TRUNCATE authorizations;

@@ -4,9 +4,9 @@ DROP EXTENSION attesto_codes;
 CREATE SCHEMA "Auth Server";
 CREATE EXTENSION attesto_codes SCHEMA "Auth Server";
 SELECT n.nspname, p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname IN ('code_put', 'code_get', 'code_take', 'code_mark_consumed', 'code_hash') ORDER BY p.proname COLLATE "C";
+WHERE p.proname ~ '^code_' ORDER BY p.proname COLLATE "C";
 SELECT to_regclass('authorizations'), to_regclass('"Auth Server".authorizations');
-SELECT "Auth Server".code_put('h', :'least', 1800000000);
+SELECT "Auth Server".code_put('h', :'least', 4102444800);
 
 ALTER EXTENSION attesto_codes SET SCHEMA public;
 \echo :LAST_ERROR_SQLSTATE
@@ -18,7 +18,13 @@ SELECT data->>'client_id' AS client_id FROM codes.code_get('h');
 SELECT status FROM codes.code_take('h');
 SELECT codes.code_mark_consumed('h');
 SELECT status FROM codes.code_take('h');
-SELECT codes.code_put('i', :'least', 1800000000);
+SELECT codes.code_put('i', :'least', 4102444800);
+SELECT codes.code_record_access_token('f', 'j', 4102444800);
+SELECT codes.code_revoke_family('f');
+SELECT codes.code_access_token_revoked('j');
+SELECT live, redeemed, families_revoked FROM codes.code_stats();
+SELECT codes.code_put('expired', :'least', 1);
+SELECT codes.code_sweep();
 SELECT code_hash, consumed_success FROM codes.authorizations ORDER BY 1;
 SELECT count(*) FROM public.authorizations;
 DROP TABLE public.authorizations;

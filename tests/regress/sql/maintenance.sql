@@ -32,3 +32,17 @@ SELECT code_mark_consumed('a');
 SELECT code_put('a', :'grant', 1800000002);
 SELECT status, expires_at FROM code_take('a');
 TRUNCATE authorizations;
+
+-- The same for the tokens.
+SELECT code_record_access_token('f', i::text, 4102444800) FROM generate_series(1, 3) i;
+VACUUM FULL authorization_access_tokens;
+SELECT code_revoke_family('f');
+CLUSTER authorization_access_tokens USING authorization_access_tokens_family;
+REINDEX TABLE CONCURRENTLY authorization_revoked_families;
+SELECT code_record_access_token('f', '4', 4102444800);
+REINDEX TABLE CONCURRENTLY authorization_access_tokens;
+SELECT i, code_access_token_revoked(i::text) FROM generate_series(1, 5) i;
+TRUNCATE authorization_revoked_families;
+SELECT code_record_access_token('f', '5', 4102444800);
+SELECT code_revoke_family('f');
+TRUNCATE authorization_access_tokens, authorization_revoked_families;

@@ -18,4 +18,18 @@ SELECT code_mark_consumed('h', NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_hash(NULL);
 \echo :LAST_ERROR_SQLSTATE
+SELECT code_record_access_token(NULL, 'j', 1800000000);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_record_access_token('f', NULL, 1800000000);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_record_access_token('f', 'j', NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_revoke_family(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_access_token_revoked(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_sweep(NULL);
+\echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM authorizations;
+SELECT count(*) FROM authorization_access_tokens;
+SELECT count(*) FROM authorization_revoked_families;

@@ -1,16 +1,22 @@
--- The key's index is used for every call, whatever the planner thinks of an empty table or is told: no sequential scan.
+-- An index is used for every call, whatever the planner thinks of an empty table or is told: no sequential scan.
 \set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
-TRUNCATE authorizations;
-VACUUM ANALYZE authorizations;
-CREATE TEMP VIEW scans AS SELECT seq_scan, seq_tup_read, idx_scan FROM pg_stat_xact_user_tables WHERE relid = 'authorizations'::regclass;
+TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;
+VACUUM ANALYZE authorizations, authorization_access_tokens, authorization_revoked_families;
+CREATE TEMP VIEW scans AS SELECT sum(seq_scan) AS seq_scan, sum(seq_tup_read) AS seq_tup_read, min(idx_scan) AS idx_scan FROM pg_stat_xact_user_tables
+WHERE relid IN ('authorizations'::regclass, 'authorization_access_tokens'::regclass, 'authorization_revoked_families'::regclass);
 -- Plans are made while the table is empty.
 PREPARE put AS SELECT code_put($1, $2, $3);
 PREPARE get AS SELECT expires_at FROM code_get($1);
 PREPARE take AS SELECT status, expires_at FROM code_take($1);
 PREPARE mark AS SELECT code_mark_consumed($1);
+PREPARE record AS SELECT code_record_access_token($1, $2, $3);
+PREPARE revoke AS SELECT code_revoke_family($1);
+PREPARE revoked AS SELECT code_access_token_revoked($1);
 EXECUTE get('h');
 EXECUTE take('h');
 EXECUTE mark('h');
+EXECUTE revoke('h');
+EXECUTE revoked('h');
 CREATE FUNCTION pg_temp.cycle(name text, n integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE key text; answer text; good bigint := 0;
 BEGIN
@@ -22,6 +28,9 @@ BEGIN
     CONTINUE WHEN answer <> 'ok' OR code_mark_consumed(key) <> 'ok';
     SELECT status INTO answer FROM code_take(key);
     CONTINUE WHEN answer <> 'consumed';
+    CONTINUE WHEN NOT code_record_access_token(key, key, 4102444800) OR code_access_token_revoked(key);
+    CONTINUE WHEN code_revoke_family(key) <> 1 OR NOT code_access_token_revoked(key);
+    CONTINUE WHEN code_record_access_token(key, key || '-2', 4102444800) OR NOT code_access_token_revoked(key || '-2');
     good := good + 1;
   END LOOP;
   RETURN good;
@@ -36,6 +45,9 @@ EXECUTE put('h', :'grant', 1800000000);
 EXECUTE get('h');
 EXECUTE take('h');
 EXECUTE mark('h');
+EXECUTE record('h', 'h', 4102444800);
+EXECUTE revoke('h');
+EXECUTE revoked('h');
 SELECT seq_scan - :seq AS seq_scan, seq_tup_read - :read AS seq_tup_read, idx_scan - :idx >= 400 AS idx_scan FROM scans;
 COMMIT;
 
@@ -50,6 +62,9 @@ EXECUTE put('i', :'grant', 1800000000);
 EXECUTE get('i');
 EXECUTE take('i');
 EXECUTE mark('i');
+EXECUTE record('i', 'i', 4102444800);
+EXECUTE revoke('i');
+EXECUTE revoked('i');
 SELECT seq_scan - :seq AS seq_scan, seq_tup_read - :read AS seq_tup_read, idx_scan - :idx >= 400 AS idx_scan FROM scans;
 -- The measure does move.
 SELECT count(*) FROM authorizations WHERE code_hash = 'i';
@@ -57,4 +72,4 @@ SELECT seq_scan - :seq AS seq_scan FROM scans;
 COMMIT;
 RESET ALL;
 DEALLOCATE ALL;
-TRUNCATE authorizations;
+TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;

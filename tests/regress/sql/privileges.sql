@@ -7,6 +7,7 @@ CREATE ROLE regress_taker;
 GRANT EXECUTE ON FUNCTION code_put TO regress_issuer;
 GRANT EXECUTE ON FUNCTION code_get, code_take, code_mark_consumed TO regress_token;
 GRANT EXECUTE ON FUNCTION code_take TO regress_taker;
+SELECT code_record_access_token('f', 'j', 4102444800);
 SELECT code_put('h', :'grant', 1800000000);
 
 -- A fresh role: nothing.
@@ -21,6 +22,16 @@ SELECT code_mark_consumed('h');
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_hash('x');
 \echo :LAST_ERROR_SQLSTATE
+SELECT code_record_access_token('f', 'k', 4102444800);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_revoke_family('f');
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_access_token_revoked('j');
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_sweep();
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM code_stats();
+\echo :LAST_ERROR_SQLSTATE
 SELECT code_hash FROM authorizations;
 \echo :LAST_ERROR_SQLSTATE
 INSERT INTO authorizations (code_hash) VALUES ('i');
@@ -30,6 +41,14 @@ UPDATE authorizations SET consumed_at = NULL;
 DELETE FROM authorizations;
 \echo :LAST_ERROR_SQLSTATE
 TRUNCATE authorizations;
+\echo :LAST_ERROR_SQLSTATE
+SELECT jti FROM authorization_access_tokens;
+\echo :LAST_ERROR_SQLSTATE
+UPDATE authorization_access_tokens SET revoked_at = NULL;
+\echo :LAST_ERROR_SQLSTATE
+SELECT family_id FROM authorization_revoked_families;
+\echo :LAST_ERROR_SQLSTATE
+INSERT INTO authorization_revoked_families VALUES (now(), 'f');
 \echo :LAST_ERROR_SQLSTATE
 
 -- An issuer: put.
@@ -68,6 +87,8 @@ SELECT code_put('j', :'grant', 1800000000);
 
 RESET ROLE;
 SELECT code_hash, consumed_success FROM authorizations ORDER BY code_hash;
+SELECT jti, revoked_at FROM authorization_access_tokens;
+SELECT family_id FROM authorization_revoked_families;
 REVOKE ALL ON FUNCTION code_put, code_get, code_take, code_mark_consumed FROM regress_issuer, regress_token, regress_taker;
 DROP ROLE regress_nobody, regress_issuer, regress_token, regress_taker;
-TRUNCATE authorizations;
+TRUNCATE authorizations, authorization_access_tokens;

@@ -1,20 +1,25 @@
--- In a READ ONLY transaction code_get works and the functions that write are 25006.
+-- In a READ ONLY transaction the functions that read work, and those that write are 25006.
 \set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
-SELECT code_put(h, :'grant', 1800000000) FROM unnest(ARRAY['live', 'spent']) h;
+SELECT code_put(h, :'grant', 4102444800) FROM unnest(ARRAY['live', 'spent']) h;
 SELECT status FROM code_take('spent');
+SELECT code_record_access_token('f', 'revoked', 4102444800), code_record_access_token('g', 'valid', 4102444800);
+SELECT code_revoke_family('f');
 CREATE TEMP TABLE before AS SELECT ctid AS place, xmin AS writer, xmax AS locker, a.* FROM authorizations a;
 
 BEGIN READ ONLY;
 SELECT data->>'subject' AS subject FROM code_get('live');
 SELECT count(*) FROM code_get('spent');
+SELECT jti, code_access_token_revoked(jti) FROM unnest(ARRAY['revoked', 'valid', 'never issued']) jti;
+SELECT live, spent, families_revoked FROM code_stats();
+SELECT length(code_hash('x'));
 COMMIT;
 
 BEGIN READ ONLY;
-SELECT code_put('new', :'grant', 1800000000);
+SELECT code_put('new', :'grant', 4102444800);
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 BEGIN READ ONLY;
-SELECT code_put('live', :'grant', 1800000000);
+SELECT code_put('live', :'grant', 4102444800);
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 BEGIN READ ONLY;
@@ -34,6 +39,19 @@ SELECT code_mark_consumed('spent');
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 
+BEGIN READ ONLY;
+SELECT code_record_access_token('f', 'new', 4102444800);
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT code_revoke_family('g');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT code_sweep();
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+
 SET default_transaction_read_only = on;
 SELECT status FROM code_take('live');
 \echo :LAST_ERROR_SQLSTATE
@@ -42,4 +60,5 @@ RESET default_transaction_read_only;
 SELECT code_hash, b.* IS NOT DISTINCT FROM (a.ctid, a.xmin, a.xmax, a.*)::before AS untouched
 FROM before b FULL JOIN authorizations a USING (code_hash) ORDER BY code_hash;
 SELECT status FROM code_take('live');
-TRUNCATE authorizations;
+SELECT jti, revoked_at IS NOT NULL AS revoked FROM authorization_access_tokens ORDER BY jti;
+TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;

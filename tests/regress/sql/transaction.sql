@@ -31,9 +31,16 @@ SELECT code_hash, expires_at FROM unnest(ARRAY['back', 'savepoint']) code_hash, 
 SELECT status FROM code_take('back');
 BEGIN;
 SELECT code_mark_consumed('back', '{"n": 1}');
-SELECT status FROM code_take('back');
 ROLLBACK;
-SELECT status FROM code_take('back');
+SELECT expires_at FROM code_get('back');
 SELECT code_mark_consumed('back', '{"n": 2}');
 SELECT status, meta FROM code_take('back');
+SELECT status FROM code_take('savepoint');
+BEGIN;
+SELECT code_mark_consumed('savepoint', '{"n": 1}');
+SELECT status FROM code_take('savepoint');
+ROLLBACK;
+SELECT status FROM code_take('savepoint');
+SELECT code_mark_consumed('savepoint', '{"n": 2}');
+SELECT status, meta FROM code_take('savepoint');
 TRUNCATE authorizations;
