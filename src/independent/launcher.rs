@@ -20,6 +20,8 @@ const FOREVER: Duration = Duration::from_secs(86_400);
 struct Database {
     oid: pg_sys::Oid,
     name: String,
+    /// One can connect to it, and it is no template: those must be free of connections to be copied.
+    is_open: bool,
 }
 
 /// Registers the launcher, which runs on a primary for as long as the server does.
@@ -40,11 +42,12 @@ pub extern "C-unwind" fn attesto_codes_launcher(_argument: pg_sys::Datum) {
     connect(None);
     let mut last = Instant::now();
     loop {
-        let interval = match SWEEP_INTERVAL.get() {
+        let left = match SWEEP_INTERVAL.get() {
             0 => FOREVER,
-            seconds => Duration::from_secs(seconds.unsigned_abs().into()),
+            seconds => {
+                Duration::from_secs(seconds.unsigned_abs().into()).saturating_sub(last.elapsed())
+            }
         };
-        let left = interval.saturating_sub(last.elapsed());
         if left.is_zero() {
             last = Instant::now();
             sweep_all();
@@ -59,7 +62,7 @@ fn sweep_all() {
     let databases = in_transaction(databases);
     let oids: Vec<pg_sys::Oid> = databases.iter().map(|database| database.oid).collect();
     counters::retain(&oids);
-    for database in &databases {
+    for database in databases.iter().filter(|database| database.is_open) {
         while visit(database) {
             pause(LEAVE);
         }
@@ -86,7 +89,7 @@ fn visit(database: &Database) -> bool {
     swept.stopped
 }
 
-/// The databases that one can connect to. Templates must be free of connections to be copied.
+/// All databases of the cluster.
 fn databases() -> Vec<Database> {
     let mut databases = Vec::new();
     // SAFETY: reads a shared catalog from its first row to its last; each row is read before the
@@ -100,13 +103,12 @@ fn databases() -> Vec<Database> {
                 break;
             }
             let row = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_database>(tuple);
-            // Below -1: a DROP DATABASE was interrupted.
-            if row.datallowconn && !row.datistemplate && row.datconnlimit >= -1 {
-                databases.push(Database {
-                    oid: row.oid,
-                    name: name_data_to_str(&row.datname).to_owned(),
-                });
-            }
+            databases.push(Database {
+                oid: row.oid,
+                name: name_data_to_str(&row.datname).to_owned(),
+                // Below -1: a DROP DATABASE was interrupted.
+                is_open: row.datallowconn && !row.datistemplate && row.datconnlimit >= -1,
+            });
         }
         pg_sys::heap_endscan(scan);
         pg_sys::table_close(rel, pg_sys::AccessShareLock as _);
