@@ -3,14 +3,48 @@
 clients, round, contender, rate, and for takes also the average of the take alone, and p50 and p99 of
 the transaction in milliseconds. A table for each title and synchronous_commit, in the order they come.
 
-report.py percentiles LOG …: p50 and p99 in milliseconds of the transactions in pgbench's logs."""
+report.py percentiles LOG …: p50 and p99 in milliseconds of the transactions in pgbench's logs.
+report.py sizes: the table of sweep.sh, from its lines: title, mixture, rows, round, milliseconds.
+report.py section RESULTS.md TITLE: puts its input there, below LIFE, in place of what has that title."""
+import re
 import sys
 from statistics import median
+
+
+LIFE = "## Life after the take\n"
+
+
+def section(path, title):
+    text = open(path).read()
+    if LIFE not in text:
+        text = f"{text.rstrip()}\n\n{LIFE}"
+    begun, life = text.split(LIFE)
+    others = re.split(r"^(?=### )", life, flags=re.MULTILINE)
+    new = f"### {title}\n\n{sys.stdin.read().rstrip()}\n"
+    others = [each.rstrip() + "\n" for each in others[1:] if not each.startswith(f"### {title}\n")]
+    open(path, "w").write(begun + LIFE + "".join(f"\n{each}" for each in sorted([*others, new])))
 
 
 def percentiles(paths):
     micros = sorted(int(line.split()[2]) for path in paths for line in open(path))
     print(*(f"{micros[int((len(micros) - 1) * part)] / 1000:.3f}" for part in (0.5, 0.99)), sep="\t")
+
+
+def sizes(lines):
+    found = {}
+    for line in lines:
+        title, mixture, rows, round_, figure = line.rstrip("\n").split("\t")
+        found.setdefault((title, mixture), {}).setdefault(rows, {})[round_] = [float(figure)]
+    small, large = next(iter(found.values()))
+    print("| | others |", *(f"{int(rows):,} rows: min | median | max |" for rows in (small, large)), "ratio min | median | max |")
+    print("|---|---|" + "---:|" * 9)
+    for (title, mixture), runs in found.items():
+        cells = []
+        for rows in (small, large):
+            figures = [figure[0] for figure in runs[rows].values()]
+            cells += [f"{figure:.1f}" for figure in (min(figures), median(figures), max(figures))]
+        cells += [f"{ratio:.2f}" for ratio in ratios(runs[large], runs[small])]
+        print(f"| {title} | {mixture} |", " | ".join(cells), "|")
 
 
 def ratios(by_round, to):
@@ -81,5 +115,9 @@ def tables(lines):
 
 if sys.argv[1:2] == ["percentiles"]:
     percentiles(sys.argv[2:])
+elif sys.argv[1:2] == ["sizes"]:
+    sizes(sys.stdin)
+elif sys.argv[1:2] == ["section"]:
+    section(*sys.argv[2:])
 else:
     tables(sys.stdin)

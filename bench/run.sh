@@ -3,42 +3,18 @@
 # SQL, in turns, on private clusters. Prints and writes RESULTS.md. README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
-shopt -s inherit_errexit
+. "$ROOT/bench/common.sh"
 
 SECONDS_PER_RUN=${SECONDS_PER_RUN:-3} ROUNDS=${ROUNDS:-5} ROWS=${ROWS:-1000000}
 CLIENTS=${CLIENTS:-1 8 32} SIMPLE_CLIENTS=${SIMPLE_CLIENTS-1 8 32} SYNCS=${SYNCS:-on off fsync-off}
 CODES=${CODES:-$((40000 * SECONDS_PER_RUN))}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
-SQL=$ROOT/bench/sql
 
 # Who stores anything: its table. Each has a NAME.setup.sql, and a NAME.fill.sql that puts :rows codes.
 declare -A TABLE=([attesto_codes]=authorizations [seed]=attesto_authorization_codes)
 
-# What every contender stores. A code's key is 19 characters of its own and key_tail (together 43),
-# its family the same 19 and family_tail (36).
-declare -A GRANT=(
-  [key_tail]=wFrEMTJguCHaoeK1t8URWbuG
-  [family_tail]=-4b1e-9c6d-5f2a78
-  [client]=s6BhdRkqt3.example-app
-  [subject]=0b1f6a52-6a0c-4f7e-9d35-2c8e4f1a7b90
-  [redirect_uri]=https://app.example.com/oauth/callback
-  [scope]='{openid,profile,email}'
-  [resource]='{https://api.example.com/v1}'
-  [challenge]=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM [method]=S256 [success]=false
-  [nonce]=n-0S6_WzA2Mj8KqLp4Xc
-  [claims]='{"acr":"urn:example:loa:2","auth_time":1763870000,"amr":["pwd","otp"]}'
-  [expires_unix]=1893456000 [expires_at]='2030-01-01 00:00:00' [now]='2029-12-31 23:59:00'
-)
-GRANT[data_head]='{"client_id":"'${GRANT[client]}'","subject":"'${GRANT[subject]}'","redirect_uri":"'${GRANT[redirect_uri]}'"'
-GRANT[data_head]+=',"scope":["openid","profile","email"],"resource":["https://api.example.com/v1"]'
-GRANT[data_head]+=',"code_challenge":"'${GRANT[challenge]}'","code_challenge_method":"S256"'
-GRANT[data_head]+=',"nonce":"'${GRANT[nonce]}'","claims":'${GRANT[claims]}',"family_id":"'
-GRANT[data_tail]='"}'
-
 . "$ROOT/bench/cycles.sh"
 . "$ROOT/bench/takes.sh"
-
-query() { "$PG_BIN/psql" -X -qAt -v ON_ERROR_STOP=1 "$@"; }
 
 # start NAME [LINE …]: a cluster with both stores in it, which PORT[NAME] then leads to.
 declare -A PORT
@@ -55,25 +31,6 @@ stop() {
   for name in "${!PORT[@]}"; do cluster_stop "$work/$name"; done
   cp "$RAW" "$ROOT/target/bench.tsv"
   rm -rf "$work"
-}
-
-# load SCRIPT MODE CLIENTS OPTION…: pgbench's report. A variable is a parameter in prepared mode and
-# plain text in simple mode, which therefore needs the quotes.
-load() {
-  local script=$1 mode=$2 clients=$3 quote='' name variables=() threads
-  shift 3
-  [ "$mode" = prepared ] || quote="'"
-  for name in "${!GRANT[@]}"; do variables+=(-D "$name=$quote${GRANT[$name]}$quote"); done
-  threads=$((clients < $(nproc) ? clients : $(nproc)))
-  "$PG_BIN/pgbench" -n -M "$mode" -c "$clients" -j "$threads" "$@" "${variables[@]}" \
-    -f "$SQL/$script.sql" 2>"$work/pgbench.log" || { cat "$work/pgbench.log" >&2; die "pgbench: $script"; }
-}
-
-# fill STORE ROWS: puts that many codes.
-fill() {
-  local name variables=(-v "rows=$2")
-  for name in "${!GRANT[@]}"; do variables+=(-v "$name=${GRANT[$name]}"); done
-  query "${variables[@]}" -f "$SQL/$1.fill.sql"
 }
 
 # measure TITLE SYNC MODE CLIENTS RUN CONTENDER…: all rounds of one setting, in which the contenders
@@ -124,7 +81,8 @@ RAW=$work/bench.tsv
 : >"$RAW"
 trap stop EXIT
 for scenario in "$@"; do "scenario_$scenario"; done
-{ facts; "$ROOT/bench/report.py" <"$RAW"; } >"$work/RESULTS.md"
+# soak.sh and sweep.sh keep what they found at the end of the file.
+{ facts; "$ROOT/bench/report.py" <"$RAW"; echo; sed -n '/^## Life after the take/,$p' "$RESULTS"; } >"$work/RESULTS.md"
 mv "$work/RESULTS.md" "$RESULTS"
 say "$RESULTS"
 cat "$RESULTS"
