@@ -1,12 +1,12 @@
-# A take that answered ok is on disk, whatever synchronous_commit says: the server is crashed right
-# after the answer, 100 times, and no code comes back. An UPDATE by hand, which has no such promise,
-# is lost the same way: it shows that the crash does lose what is not flushed.
+# What a take has answered is on disk, whatever synchronous_commit says: the server is crashed right
+# after the answer, 140 times; no code comes back, and no replay is forgotten. An UPDATE by hand, which
+# has no such promise, is lost the same way: it shows that the crash does lose what is not flushed.
 use strict;
 use warnings;
 use AttestoCodes;
 use Test::More;
 
-my $rounds = 25;
+my ($rounds, $replays) = (25, 10);
 my %ways = (
 	'a statement of its own' => "SELECT * FROM code_take('%s')",
 	'a transaction' => "BEGIN; SELECT * FROM code_take('%s'); COMMIT");
@@ -21,6 +21,13 @@ sub crash
 	return;
 }
 
+sub answer
+{
+	my ($way, $code, $round) = @_;
+	my $commit = $round % 2 ? 'off' : 'on';
+	return $node->safe_psql('postgres', "SET synchronous_commit = $commit; " . sprintf($ways{$way}, $code));
+}
+
 sub rounds
 {
 	my ($preload) = @_;
@@ -29,14 +36,25 @@ sub rounds
 		my $alive = 0;
 		for my $round (1 .. $rounds)
 		{
-			my $commit = $round % 2 ? 'off' : 'on';
 			my $code = "$preload-$way-$round";
 			put($node, $code);
-			my $answer = $node->safe_psql('postgres', "SET synchronous_commit = $commit; " . sprintf($ways{$way}, $code));
+			my $answer = answer($way, $code, $round);
 			crash();
 			$alive++ unless $answer =~ /^ok\|/ && take($node, $code) eq 'error';
 		}
 		is($alive, 0, "$preload, in $way: of $rounds takes none came back");
+
+		my $unseen = 0;
+		for my $round (1 .. $replays)
+		{
+			my $code = "$preload-$way-replay-$round";
+			put($node, $code);
+			take($node, $code);
+			my $answer = answer($way, $code, $round);
+			crash();
+			$unseen++ unless $answer =~ /^error\|/ && $node->safe_psql('postgres', "SELECT code_mark_consumed('$code')") eq 'replayed';
+		}
+		is($unseen, 0, "$preload, in $way: of $replays replays none was forgotten");
 	}
 	return;
 }
