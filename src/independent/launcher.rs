@@ -63,8 +63,9 @@ fn sweep_all() {
     let oids: Vec<pg_sys::Oid> = databases.iter().map(|database| database.oid).collect();
     counters::retain(&oids);
     for database in databases.iter().filter(|database| database.is_open) {
-        while visit(database) {
+        while visit(database) && SWEEP_INTERVAL.get() != 0 {
             pause(LEAVE);
+            reload_settings();
         }
     }
 }
