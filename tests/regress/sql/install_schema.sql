@@ -7,6 +7,7 @@ SELECT n.nspname, p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pron
 WHERE p.proname ~ '^code_' ORDER BY p.proname COLLATE "C";
 SELECT to_regclass('authorizations'), to_regclass('"Auth Server".authorizations');
 SELECT "Auth Server".code_put('h', :'least', 4102444800);
+SELECT live FROM "Auth Server".code_stats();
 
 ALTER EXTENSION attesto_codes SET SCHEMA public;
 \echo :LAST_ERROR_SQLSTATE

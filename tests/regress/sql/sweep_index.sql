@@ -1,0 +1,52 @@
+-- A sweep goes by its indexes, whatever the planner is told; without one it leaves the table alone.
+\set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
+CREATE PROCEDURE pg_temp.fill() LANGUAGE sql AS $$
+  TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;
+  SELECT count(code_put('code ' || i, '{"client_id": "c", "subject": "s", "redirect_uri": "r", "family_id": "f"}', extract(epoch FROM now())::bigint - 60)) FROM generate_series(1, 30) i;
+  UPDATE authorizations SET consumed_at = now(), consumed_success = true, consumed_meta = '{}' WHERE code_hash LIKE '% 1_';
+  SELECT count(code_record_access_token('f', 'token ' || i, i)) FROM generate_series(1, 20) i;
+  INSERT INTO authorization_revoked_families SELECT '2000-01-01', 'family ' || i FROM generate_series(1, 10) i;
+$$;
+SELECT format('ALTER DATABASE %I SET %s', current_database(), setting) FROM unnest(ARRAY['enable_indexscan = off', 'enable_bitmapscan = off', 'search_path = pg_temp']) setting \gexec
+CALL pg_temp.fill();
+-- Counters are those of transactions that were reported, of a process at the latest when it ends.
+CREATE TEMP VIEW scans AS SELECT (SELECT sum(idx_scan) FROM pg_stat_user_indexes WHERE indexrelname ~ '_sweep$') AS by_index,
+  (SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname ~ '^authorization') AS sequential;
+SELECT pg_stat_force_next_flush();
+SELECT by_index, sequential FROM scans \gset before_
+SELECT code_sweep();
+DO $$
+BEGIN
+  WHILE EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'attesto_codes_sweeper') LOOP
+    PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
+  END LOOP;
+END $$;
+SELECT by_index > :before_by_index AS by_index, sequential - :before_sequential AS sequential FROM scans;
+-- The measure does move.
+SELECT count(*) FROM authorizations;
+SELECT pg_stat_force_next_flush();
+SELECT sequential - :before_sequential AS sequential FROM scans;
+SELECT format('ALTER DATABASE %I RESET %I', current_database(), setting) FROM unnest(ARRAY['enable_indexscan', 'enable_bitmapscan', 'search_path']) setting \gexec
+
+-- Missing, one by one, and back again.
+CALL pg_temp.fill();
+DROP INDEX authorizations_sweep;
+SELECT code_sweep();
+SELECT live, redeemed, due FROM code_stats();
+\echo :LAST_ERROR_SQLSTATE
+SELECT status FROM code_take('code 1');
+CREATE INDEX authorizations_sweep ON authorizations (retain_from, expires_at);
+-- Without this one nobody knows how long the evidence is needed.
+DROP INDEX authorization_access_tokens_family;
+SELECT code_sweep() >= 0 AS answered;
+SELECT count(*) AS redeemed FROM authorizations WHERE consumed_success;
+SELECT code_revoke_family('f');
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) FROM authorization_revoked_families;
+CREATE INDEX authorization_access_tokens_family ON authorization_access_tokens (family_id, expires_at);
+SELECT code_sweep() >= 0 AS answered;
+SELECT count(*) AS codes, count(*) FILTER (WHERE consumed_success) AS redeemed FROM authorizations;
+SELECT code_revoke_family('f');
+COMMENT ON INDEX authorizations_sweep IS 'Leads code_sweep to the codes that are due.';
+COMMENT ON INDEX authorization_access_tokens_family IS 'Leads code_revoke_family to the tokens of a family, and a sweep to the last of them to expire.';
+TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;
