@@ -82,6 +82,7 @@ unlike($log, qr/c2VjcmV0/, 'which holds no code_hash and no value');
 my $seen = -s $node->logfile;
 create('later');
 create('elsewhere', 'oauth');
+$node->safe_psql('postgres', "ALTER DATABASE elsewhere SET default_transaction_isolation = 'serializable'");
 create('mould');
 create('outdated', 'public', "VERSION '0.1.0'");
 $node->safe_psql('postgres', 'ALTER DATABASE mould IS_TEMPLATE true; CREATE DATABASE stranger; CREATE DATABASE closed ALLOW_CONNECTIONS false');
