@@ -6,7 +6,7 @@
 
 use crate::counters::{self, Counter};
 use crate::error::Error;
-use crate::grant::Grant;
+use crate::grant::{Grant, NO_OBJECT};
 use crate::independent;
 use crate::jsonb::Jsonb;
 use crate::settings::REUSE_RETENTION;
@@ -32,7 +32,10 @@ fn code_put(
     let code_hash = key(code_hash)?;
     let data = data.ok_or(Error::Null("data"))?;
     let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
-    let grant = Grant::parse(&data.0).map_err(Error::Grant)?;
+    if !data.is_object() {
+        return Err(Error::Grant(NO_OBJECT).into());
+    }
+    let grant = Grant::parse(data.members()).map_err(Error::Grant)?;
     writable("code_put()")?;
     Table::with(fcinfo, Access::Write, |table| {
         store::put(table, code_hash, grant, expires_at)

@@ -1,16 +1,271 @@
-//! `jsonb` as its JSON text. pgrx's own type goes through a tree, which loses long numbers.
+//! `jsonb` in PostgreSQL's own form: read and built in place, so that nothing of it becomes text on
+//! the way and nothing can change there.
 
+use crate::grant::Json;
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::nullable::Nullable;
+use pgrx::pg_sys::JsonbIteratorToken as Token;
+use pgrx::pg_sys::jbvType::{jbvBinary, jbvNull, jbvNumeric, jbvString};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
-use pgrx::{FromDatum, IntoDatum, direct_function_call, direct_function_call_as_datum, pg_sys};
-use std::ffi::{CStr, CString};
+use pgrx::{FromDatum, IntoDatum, direct_function_call, pg_sys};
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ptr;
 
-/// A `jsonb` value, printed.
-pub struct Jsonb(pub String);
+/// A whole `jsonb`, in the memory context of the call.
+#[derive(Clone, Copy)]
+pub struct Jsonb(*mut pg_sys::Jsonb);
+
+/// A value that lies in a `jsonb`, or in a string.
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    value: pg_sys::JsonbValue,
+    source: PhantomData<&'a str>,
+}
+
+impl Jsonb {
+    pub fn is_object(&self) -> bool {
+        self.header() & pg_sys::JB_FOBJECT != 0
+    }
+
+    /// How many bytes it is.
+    pub fn size(&self) -> usize {
+        // SAFETY: a detoasted varlena.
+        unsafe { pgrx::varsize_any(self.0.cast()) }
+    }
+
+    /// The members of an object, by name. Of anything else there are none.
+    pub fn members(&self) -> Members<'_> {
+        // SAFETY: the container is that of a detoasted jsonb.
+        let mut members = unsafe { Members::new(&raw mut (*self.0).root) };
+        if !self.is_object() {
+            members.end();
+        }
+        members
+    }
+
+    pub fn get(&self, name: &str) -> Option<Value<'_>> {
+        self.members()
+            .find(|member| member.0 == name)
+            .map(|member| member.1)
+    }
+
+    /// All of it, to be put into another one.
+    pub fn value(&self) -> Value<'_> {
+        let mut value = Value::NULL;
+        value.value.type_ = jbvBinary;
+        // SAFETY: a container follows the header of a varlena of this size.
+        value.value.val.binary = unsafe {
+            pg_sys::JsonbValue__bindgen_ty_1__bindgen_ty_4 {
+                len: (self.size() - pg_sys::VARHDRSZ) as i32,
+                data: &raw mut (*self.0).root,
+            }
+        };
+        value
+    }
+
+    pub fn to_text(self) -> String {
+        // SAFETY: jsonb_out takes a jsonb, and answers a palloc'ed C string.
+        let text: Option<&CStr> =
+            unsafe { direct_function_call(pg_sys::jsonb_out, &[self.into_datum()]) };
+        text.map(CStr::to_string_lossy)
+            .unwrap_or_default()
+            .into_owned()
+    }
+
+    fn header(&self) -> u32 {
+        // SAFETY: a detoasted jsonb begins with its header.
+        unsafe { (*self.0).root.header }
+    }
+}
+
+impl<'a> Value<'a> {
+    pub const NULL: Value<'static> = Value {
+        value: pg_sys::JsonbValue {
+            type_: jbvNull,
+            val: pg_sys::JsonbValue__bindgen_ty_1 { boolean: false },
+        },
+        source: PhantomData,
+    };
+
+    pub fn text(text: &'a str) -> Value<'a> {
+        let mut value = Value::NULL;
+        value.value.type_ = jbvString;
+        value.value.val.string = pg_sys::JsonbValue__bindgen_ty_1__bindgen_ty_1 {
+            len: text.len() as i32,
+            val: text.as_ptr().cast_mut().cast(),
+        };
+        value
+    }
+
+    pub fn text_or_null(text: Option<&'a str>) -> Value<'a> {
+        text.map_or(Value::NULL, Value::text)
+    }
+
+    pub fn number(number: i64) -> Value<'a> {
+        let mut value = Value::NULL;
+        value.value.type_ = jbvNumeric;
+        // SAFETY: makes a palloc'ed numeric.
+        value.value.val.numeric = unsafe { pg_sys::int64_to_numeric(number) };
+        value
+    }
+
+    /// A copy of an object or array as a value of its own; of anything else, none.
+    pub fn to_jsonb(self) -> Option<Jsonb> {
+        let mut value = self.value;
+        // SAFETY: a container is copied as it is.
+        (value.type_ == jbvBinary).then(|| Jsonb(unsafe { pg_sys::JsonbValueToJsonb(&mut value) }))
+    }
+
+    /// The header of an object or array.
+    fn container(&self) -> Option<*mut pg_sys::JsonbContainer> {
+        // SAFETY: of another variant these bytes mean nothing, and are not used.
+        let data = unsafe { self.value.val.binary.data };
+        (self.value.type_ == jbvBinary).then_some(data)
+    }
+}
+
+impl<'a> Json<'a> for Value<'a> {
+    fn is_null(self) -> bool {
+        self.value.type_ == jbvNull
+    }
+
+    fn is_object(self) -> bool {
+        // SAFETY: a container begins with its header.
+        self.container()
+            .is_some_and(|container| unsafe { (*container).header } & pg_sys::JB_FOBJECT != 0)
+    }
+
+    fn text(self) -> Option<&'a str> {
+        if self.value.type_ != jbvString {
+            return None;
+        }
+        // SAFETY: the type says which variant it is; its bytes live as long as the source.
+        let bytes = unsafe {
+            let string = self.value.val.string;
+            std::slice::from_raw_parts(string.val.cast::<u8>(), string.len as usize)
+        };
+        std::str::from_utf8(bytes).ok()
+    }
+
+    fn texts(self) -> Option<Vec<&'a str>> {
+        let container = self.container()?;
+        // SAFETY: a container begins with its header, and is walked as what that says it is.
+        unsafe {
+            if (*container).header & pg_sys::JB_FARRAY == 0 {
+                return None;
+            }
+            Members::new(container)
+                .map(|(_, element)| element.text())
+                .collect()
+        }
+    }
+}
+
+/// The members of an object, or the elements of an array, without what lies in those.
+pub struct Members<'a> {
+    iterator: *mut pg_sys::JsonbIterator,
+    source: PhantomData<&'a str>,
+}
+
+impl<'a> Members<'a> {
+    /// The container lives as long as the members.
+    unsafe fn new(container: *mut pg_sys::JsonbContainer) -> Members<'a> {
+        let mut members = Members {
+            // SAFETY: as the caller says.
+            iterator: unsafe { pg_sys::JsonbIteratorInit(container) },
+            source: PhantomData,
+        };
+        // The token that begins the container.
+        members.step();
+        members
+    }
+
+    fn step(&mut self) -> (Token::Type, Value<'a>) {
+        let mut value = Value::NULL;
+        // SAFETY: the iterator is where the last step left it.
+        let token =
+            unsafe { pg_sys::JsonbIteratorNext(&mut self.iterator, &mut value.value, true) };
+        (token, value)
+    }
+
+    fn end(&mut self) {
+        self.iterator = ptr::null_mut();
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<(&'a str, Value<'a>)> {
+        if self.iterator.is_null() {
+            return None;
+        }
+        match self.step() {
+            (Token::WJB_KEY, name) => Some((name.text()?, self.step().1)),
+            (Token::WJB_ELEM, element) => Some(("", element)),
+            _ => {
+                self.end();
+                None
+            }
+        }
+    }
+}
+
+/// An object in the making. What is put into it is copied when it is built.
+pub struct Object<'a> {
+    state: *mut pg_sys::JsonbParseState,
+    source: PhantomData<&'a str>,
+}
+
+impl<'a> Object<'a> {
+    pub fn new() -> Object<'a> {
+        let mut object = Object {
+            state: ptr::null_mut(),
+            source: PhantomData,
+        };
+        object.push(Token::WJB_BEGIN_OBJECT, None);
+        object
+    }
+
+    /// Of two members with one name the later one stays.
+    pub fn set(mut self, name: &'a str, value: Value<'a>) -> Object<'a> {
+        self.push(Token::WJB_KEY, Some(Value::text(name)));
+        self.push(Token::WJB_VALUE, Some(value));
+        self
+    }
+
+    pub fn set_texts(mut self, name: &'a str, texts: &[&'a str]) -> Object<'a> {
+        self.push(Token::WJB_KEY, Some(Value::text(name)));
+        self.push(Token::WJB_BEGIN_ARRAY, None);
+        for text in texts {
+            self.push(Token::WJB_ELEM, Some(Value::text(text)));
+        }
+        self.push(Token::WJB_END_ARRAY, None);
+        self
+    }
+
+    pub fn set_all(self, members: impl Iterator<Item = (&'a str, Value<'a>)>) -> Object<'a> {
+        members.fold(self, |object, (name, value)| object.set(name, value))
+    }
+
+    pub fn build(mut self) -> Jsonb {
+        let object = self.push(Token::WJB_END_OBJECT, None);
+        // SAFETY: the end of the outermost container answers all of it.
+        Jsonb(unsafe { pg_sys::JsonbValueToJsonb(object) })
+    }
+
+    fn push(&mut self, token: Token::Type, value: Option<Value<'a>>) -> *mut pg_sys::JsonbValue {
+        let mut value = value.map(|value| value.value);
+        let value = value.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        // SAFETY: tokens come in the order of a JSON text; the value is copied into the state, and
+        // what it points to lives until `build`.
+        unsafe { pg_sys::pushJsonbValue(&mut self.state, token, value) }
+    }
+}
 
 impl FromDatum for Jsonb {
     unsafe fn from_polymorphic_datum(
@@ -18,25 +273,15 @@ impl FromDatum for Jsonb {
         is_null: bool,
         _: pg_sys::Oid,
     ) -> Option<Jsonb> {
-        if is_null {
-            return None;
-        }
-        // SAFETY: the caller says that this datum is a jsonb; jsonb_out detoasts it and answers a
-        // palloc'ed C string, which is copied before it goes.
-        unsafe {
-            let text: &CStr = direct_function_call(pg_sys::jsonb_out, &[Some(datum)])?;
-            let copy = text.to_string_lossy().into_owned();
-            pg_sys::pfree(text.as_ptr().cast_mut().cast());
-            Some(Jsonb(copy))
-        }
+        // SAFETY: the caller says that this datum is a jsonb. A copy outlives the row it comes from.
+        (!is_null)
+            .then(|| Jsonb(unsafe { pg_sys::pg_detoast_datum_copy(datum.cast_mut_ptr()).cast() }))
     }
 }
 
 impl IntoDatum for Jsonb {
     fn into_datum(self) -> Option<pg_sys::Datum> {
-        let text = CString::new(self.0).ok()?;
-        // SAFETY: jsonb_in takes a C string, which outlives the call, and copies what it keeps.
-        unsafe { direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.as_ptr().into())]) }
+        Some(self.0.into())
     }
 
     fn type_oid() -> pg_sys::Oid {
@@ -47,7 +292,7 @@ impl IntoDatum for Jsonb {
 // SAFETY: both go through the conversions above, which check for NULL.
 unsafe impl<'fcx> ArgAbi<'fcx> for Jsonb {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Jsonb {
-        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Jsonb("null".to_owned()))
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Object::new().build())
     }
 
     unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Jsonb> {

@@ -9,7 +9,6 @@ mod grant;
 mod independent;
 mod jsonb;
 mod numeric_date;
-mod redemption;
 mod reuse;
 mod rollback;
 mod secret;

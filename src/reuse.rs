@@ -1,9 +1,9 @@
 //! Reuse of a redeemed code: the attack signal of RFC 6749, section 4.1.2, and RFC 9700, section 4.2.4.
 
 use crate::error::Error;
-use crate::jsonb::Jsonb;
+use crate::grant::non_empty_text;
+use crate::jsonb::{Jsonb, Object, Value};
 use crate::numeric_date::{from_timestamp, now};
-use crate::redemption::Redemption;
 use crate::table::{Code, Row};
 use pgrx::{IntoDatum, direct_function_call_as_datum, pg_sys};
 
@@ -12,40 +12,64 @@ const CHANNEL: &str = "attesto_codes_reuse";
 /// What NOTIFY carries, in bytes.
 const PAYLOAD: usize = 7999;
 
-/// What a replay is told of the redemption that it repeats.
+/// What a replay is told of the redemption that it repeats: whose it was, overlaid with what the
+/// redeemer said (a null there wins).
 pub fn redemption(row: &Row<Code>) -> Result<Jsonb, Error> {
-    with_redemption(row, |redemption| redemption.to_json().map(Jsonb))
+    let meta: Jsonb = row.get(Code::ConsumedMeta).ok_or(Error::Damaged)?;
+    let subject = row.text(Code::Subject).ok_or(Error::Damaged)?;
+    Ok(Object::new()
+        .set("family_id", Value::text_or_null(row.text(Code::FamilyId)))
+        .set("subject", Value::text(subject))
+        .set_all(meta.members())
+        .build())
 }
 
 /// The family whose tokens the redemption gave, where there is one.
-pub fn family_id(row: &Row<Code>) -> Result<Option<String>, Error> {
-    with_redemption(row, |redemption| Ok(redemption.family_id()))
+pub fn family_id(row: &Row<Code>) -> Option<String> {
+    let redemption = redemption(row).ok()?;
+    redemption
+        .get("family_id")
+        .and_then(non_empty_text)
+        .map(str::to_owned)
 }
 
 /// Notifies whoever listens, when this transaction commits. A row that cannot be read is nobody's.
 pub fn announce(row: &Row<Code>) {
-    let client_id: String = row.get(Code::ClientId).unwrap_or_default();
-    let when = from_timestamp(now());
-    let notice = with_redemption(row, |r| r.announcement(&client_id, when, PAYLOAD));
-    if let Ok(notice) = notice {
-        // SAFETY: pg_notify takes two texts, which it copies.
-        unsafe {
-            direct_function_call_as_datum(
-                pg_sys::pg_notify,
-                &[CHANNEL.into_datum(), notice.into_datum()],
-            );
-        }
+    let Some(payload) = payload(row) else { return };
+    // SAFETY: pg_notify takes two texts, which it copies.
+    unsafe {
+        direct_function_call_as_datum(
+            pg_sys::pg_notify,
+            &[CHANNEL.into_datum(), payload.into_datum()],
+        );
     }
 }
 
-fn with_redemption<T>(
-    row: &Row<Code>,
-    read: impl FnOnce(&Redemption) -> serde_json::Result<T>,
-) -> Result<T, Error> {
-    let subject: String = row.get(Code::Subject).ok_or(Error::Damaged)?;
-    let family_id: Option<String> = row.get(Code::FamilyId);
-    let Jsonb(meta) = row.get(Code::ConsumedMeta).ok_or(Error::Damaged)?;
-    Redemption::new(family_id.as_deref(), &subject, &meta)
-        .and_then(|redemption| read(&redemption))
-        .map_err(|_| Error::Damaged)
+/// Whose redemption was repeated, and when, in unix seconds. Members that would not fit are null.
+fn payload(row: &Row<Code>) -> Option<String> {
+    let redemption = redemption(row).ok()?;
+    // The more is known without it, the later it comes.
+    let members = [
+        ("family_id", redemption.get("family_id")),
+        ("client_id", row.text(Code::ClientId).map(Value::text)),
+        ("subject", redemption.get("subject")),
+    ];
+    let when = from_timestamp(now());
+    (0..=members.len())
+        .rev()
+        .map(|kept| notice(&members, kept, when))
+        .find(|payload| payload.len() <= PAYLOAD)
+}
+
+/// With the first `kept` of these members.
+fn notice(members: &[(&str, Option<Value>)], kept: usize, when: i64) -> String {
+    let kept = members.iter().enumerate().map(|(at, (name, value))| {
+        let value = value.filter(|_| at < kept);
+        (*name, value.unwrap_or(Value::NULL))
+    });
+    Object::new()
+        .set_all(kept)
+        .set("when", Value::number(when))
+        .build()
+        .to_text()
 }

@@ -2,14 +2,17 @@
 //! that comes later leaves a trace, once before the mark and once after it.
 
 use crate::error::Error;
-use crate::grant::{self, Grant};
-use crate::jsonb::Jsonb;
+use crate::grant::{Grant, S256};
+use crate::jsonb::{Jsonb, Object, Value};
 use crate::numeric_date::{self, now};
 use crate::reuse;
 use crate::table::{Code, Rival, Row, Table, Update, Values};
 use pgrx::check_for_interrupts;
 
 type Codes = Table<Code>;
+
+/// The confirmation method of a key thumbprint (RFC 9449, section 6.1).
+const JKT: &str = "jkt";
 
 /// How often a take looks at a row that changes under its eyes. A code has few states to go through,
 /// so that more than that means a row that only this transaction sees as it is.
@@ -36,8 +39,8 @@ impl Taken {
     /// How much of it goes to the client, in bytes.
     pub fn size(&self) -> usize {
         match self {
-            Taken::Ok(entry) => entry.data.0.len(),
-            Taken::Consumed(meta) => meta.0.len(),
+            Taken::Ok(entry) => entry.data.size(),
+            Taken::Consumed(meta) => meta.size(),
             Taken::Error => 0,
         }
     }
@@ -100,8 +103,17 @@ pub enum Marked {
 }
 
 /// Stores a live code.
-pub fn put(codes: &Codes, code_hash: &str, grant: Grant, expires_at: i64) -> Result<(), Error> {
+pub fn put(
+    codes: &Codes,
+    code_hash: &str,
+    grant: Grant<Value>,
+    expires_at: i64,
+) -> Result<(), Error> {
     let expires_at = numeric_date::to_timestamp(expires_at).ok_or(Error::ExpiresAt)?;
+    let cnf = |jkt| Object::new().set(JKT, Value::text(jkt)).build();
+    let claims = grant.claims.and_then(Value::to_jsonb);
+    let extra =
+        (!grant.extra.is_empty()).then(|| Object::new().set_all(grant.extra.into_iter()).build());
     let row = Values::default()
         .set(Code::ExpiresAt, expires_at)
         .set(Code::InsertedAt, now())
@@ -113,12 +125,18 @@ pub fn put(codes: &Codes, code_hash: &str, grant: Grant, expires_at: i64) -> Res
         .set(Code::Scope, grant.scope)
         .set(Code::Resource, grant.resource)
         .set(Code::CodeChallenge, grant.code_challenge)
-        .set(Code::CodeChallengeMethod, grant.code_challenge_method)
-        .set(Code::Cnf, grant.cnf.map(Jsonb))
+        .set(
+            Code::CodeChallengeMethod,
+            grant.code_challenge.map(|_| S256),
+        )
+        .set(Code::Cnf, grant.dpop_jkt.map(cnf))
         .set(Code::Nonce, grant.nonce)
         .set(Code::FamilyId, grant.family_id)
-        .set(Code::Claims, Jsonb(grant.claims))
-        .set(Code::Extra, grant.extra.map(Jsonb));
+        .set(
+            Code::Claims,
+            claims.unwrap_or_else(|| Object::new().build()),
+        )
+        .set(Code::Extra, extra);
     match codes.insert(row) {
         true => Ok(()),
         false => Err(Error::Exists),
@@ -170,7 +188,7 @@ fn answer(row: &Row<Code>) -> Result<Taken, Error> {
 
 /// Records that the redemption of a spent code succeeded. The first meta stays.
 pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Marked, Error> {
-    if !grant::is_object(&meta.0) {
+    if !meta.is_object() {
         return Err(Error::Meta);
     }
     loop {
@@ -190,7 +208,7 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
         }
         let redeemed = Values::default()
             .set(Code::ConsumedSuccess, true)
-            .set(Code::ConsumedMeta, Jsonb(meta.0.clone()));
+            .set(Code::ConsumedMeta, meta);
         // Done only for the newest version of the row: no replay came between.
         if codes.update(&row, redeemed, Rival::Wait) == Update::Done {
             return Ok(marked);
@@ -206,26 +224,38 @@ pub fn is_redeemed(row: &Row<Code>) -> bool {
     row.get(Code::ConsumedSuccess) == Some(true)
 }
 
+/// The grant as one object: what `put` was given, with every default filled in.
 fn entry(row: &Row<Code>) -> Result<Entry, Error> {
-    let text = |column| row.get::<String>(column).ok_or(Error::Damaged);
-    let texts = |column| row.get(column).ok_or(Error::Damaged);
-    let json = |column| row.get::<Jsonb>(column).map(|jsonb| jsonb.0);
-    let grant = Grant {
-        client_id: text(Code::ClientId)?,
-        subject: text(Code::Subject)?,
-        redirect_uri: text(Code::RedirectUri)?,
-        scope: texts(Code::Scope)?,
-        resource: texts(Code::Resource)?,
-        code_challenge: row.get(Code::CodeChallenge),
-        code_challenge_method: row.get(Code::CodeChallengeMethod),
-        cnf: json(Code::Cnf),
-        nonce: row.get(Code::Nonce),
-        family_id: row.get(Code::FamilyId),
-        claims: json(Code::Claims).ok_or(Error::Damaged)?,
-        extra: json(Code::Extra),
-    };
+    let text = |column| row.text(column).map(Value::text).ok_or(Error::Damaged);
+    let optional = |column| Value::text_or_null(row.text(column));
+    let texts = |column| row.texts(column).ok_or(Error::Damaged);
+    let (scope, resource) = (texts(Code::Scope)?, texts(Code::Resource)?);
+    let claims: Jsonb = row.get(Code::Claims).ok_or(Error::Damaged)?;
+    let cnf: Option<Jsonb> = row.get(Code::Cnf);
+    let extra: Option<Jsonb> = row.get(Code::Extra);
+    let mut data = Object::new()
+        .set("client_id", text(Code::ClientId)?)
+        .set("subject", text(Code::Subject)?)
+        .set("redirect_uri", text(Code::RedirectUri)?)
+        .set_texts("scope", &scope)
+        .set_texts("resource", &resource)
+        .set("code_challenge", optional(Code::CodeChallenge))
+        .set("code_challenge_method", optional(Code::CodeChallengeMethod))
+        .set("nonce", optional(Code::Nonce))
+        .set("family_id", optional(Code::FamilyId))
+        .set("claims", claims.value());
+    data = data.set(
+        "dpop_jkt",
+        match &cnf {
+            Some(cnf) => cnf.get(JKT).ok_or(Error::Damaged)?,
+            None => Value::NULL,
+        },
+    );
+    if let Some(extra) = &extra {
+        data = data.set_all(extra.members());
+    }
     Ok(Entry {
-        data: grant.to_json().map(Jsonb).map_err(|_| Error::Damaged)?,
+        data: data.build(),
         expires_at: row
             .get(Code::ExpiresAt)
             .map(numeric_date::from_timestamp)

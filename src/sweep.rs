@@ -214,7 +214,7 @@ fn release(
         return Ok(removal(codes.delete(code)));
     }
     let retain_from = retain_from(code);
-    let last_token = match reuse::family_id(code).ok().flatten() {
+    let last_token = match reuse::family_id(code) {
         Some(family_id) => families::last_expiry(tokens, &family_id)?,
         None => None,
     };

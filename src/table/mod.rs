@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::secret;
 use pgrx::{FromDatum, IntoDatum, check_for_interrupts, pg_sys};
 use std::marker::PhantomData;
+use std::ptr;
 
 /// What a function is about to do with the table.
 #[derive(Clone, Copy, PartialEq)]
@@ -263,21 +264,62 @@ impl<C: Columns> Row<'_, C> {
 
     /// Whether a column is not NULL.
     pub fn has(&self, column: C) -> bool {
-        self.get::<pg_sys::Datum>(column).is_some()
+        !self.datum(column).1
     }
 
     /// A column's value, `None` where it is NULL.
     pub fn get<T: FromDatum>(&self, column: C) -> Option<T> {
+        let (datum, is_null) = self.datum(column);
+        // SAFETY: T is the Rust type of the column.
+        unsafe { T::from_datum(datum, is_null) }
+    }
+
+    /// That of a text column.
+    pub fn text(&self, column: C) -> Option<&str> {
+        self.get(column)
+    }
+
+    /// That of a text[] column, of which no element is NULL.
+    pub fn texts(&self, column: C) -> Option<Vec<&str>> {
+        let (datum, is_null) = self.datum(column);
+        let (mut elements, mut nulls, mut number) = (ptr::null_mut(), ptr::null_mut(), 0);
+        // SAFETY: the column is a text[]. What it is detoasted into lives as long as the memory
+        // context of the call, and so longer than the row.
+        unsafe {
+            if is_null {
+                return None;
+            }
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
+            let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
+            pg_sys::deconstruct_array(
+                array,
+                pg_sys::TEXTOID,
+                -1,
+                false,
+                align,
+                &mut elements,
+                &mut nulls,
+                &mut number,
+            );
+            (0..number as usize)
+                .map(|at| FromDatum::from_datum(*elements.add(at), *nulls.add(at)))
+                .collect()
+        }
+    }
+
+    fn datum(&self, column: C) -> (pg_sys::Datum, bool) {
         let attribute = column.position();
         // SAFETY: the table has C::COUNT attributes, checked when it was opened, and the slot holds
-        // a stored row of it. T is the Rust type of the column.
+        // a stored row of it.
         unsafe {
             let slot = self.slot.0;
             if ((*slot).tts_nvalid as usize) <= attribute {
                 pg_sys::slot_getsomeattrs_int(slot, attribute as i32 + 1);
             }
-            let is_null = *(*slot).tts_isnull.add(attribute);
-            T::from_datum(*(*slot).tts_values.add(attribute), is_null)
+            (
+                *(*slot).tts_values.add(attribute),
+                *(*slot).tts_isnull.add(attribute),
+            )
         }
     }
 }
