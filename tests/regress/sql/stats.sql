@@ -30,6 +30,12 @@ SELECT due, oldest_due_age BETWEEN 990 AND 1100 AS age FROM code_stats();
 SELECT code_sweep();
 SELECT due, oldest_due_age FROM code_stats();
 RESET attesto_codes.reuse_retention;
+-- What a sweep has retained for a token of its family is not.
+SELECT code_put('of a family', :'grant'::jsonb || '{"family_id": "e"}', 1);
+SELECT status FROM code_take('of a family');
+SELECT code_mark_consumed('of a family'), code_record_access_token('e', 'e', 4102444800);
+SELECT code_sweep();
+SELECT redeemed, due, oldest_due_age FROM code_stats();
 
 -- Families, once each.
 SELECT code_record_access_token(f, f, 4102444800) FROM unnest(ARRAY['f', 'g']) f;
