@@ -23,6 +23,11 @@ ROLLBACK;
 SELECT code_take('settings-2');
 \echo :LAST_ERROR_SQLSTATE
 SELECT status FROM code_take('settings-2');
+BEGIN;
+SELECT status FROM code_take('settings-2');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+SELECT code_mark_consumed('settings-2');
 
 -- join: the take is part of its transaction.
 SET attesto_codes.take_in_transaction = 'join';
@@ -30,6 +35,15 @@ BEGIN;
 SELECT status FROM code_take('settings-3');
 ROLLBACK;
 SELECT status FROM code_take('settings-3');
+-- So is a replay, and a reuse.
+BEGIN;
+SELECT status FROM code_take('settings-3');
+ROLLBACK;
+SELECT code_mark_consumed('settings-3');
+BEGIN;
+SELECT status FROM code_take('settings-3');
+ROLLBACK;
+SELECT replayed_at, reused_at FROM authorizations WHERE code_hash = 'settings-3';
 
 -- Other values, and other settings of this name, are refused.
 SET attesto_codes.take_in_transaction = 'perhaps';
