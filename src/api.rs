@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::grant::{Grant, NO_OBJECT};
 use crate::independent;
 use crate::jsonb::Jsonb;
-use crate::settings::REUSE_RETENTION;
+use crate::settings::session_retention;
 use crate::stats::{self, Stats};
 use crate::store::{self, Marked, Taken};
 use crate::sweep::Sweep;
@@ -189,15 +189,19 @@ fn code_sweep(
         return Err(Error::MaxRows.into());
     }
     writable("code_sweep()")?;
-    let swept = independent::sweep(Sweep {
+    let sweep = Sweep {
         // SAFETY: reads a variable of this backend.
         database: unsafe { pg_sys::MyDatabaseId },
         schema: Some(schema_of(fcinfo)),
         max_rows: max_rows.into(),
         max_time: Duration::from_secs(86_400),
-        retention: Some(REUSE_RETENTION.get()),
-    })?;
-    Ok(swept.removed)
+        retention: session_retention(),
+    };
+    let swept = independent::sweep(sweep, None)?;
+    match swept.failure() {
+        Some(failure) => Err(failure.into()),
+        None => Ok(swept.removed),
+    }
 }
 
 /// What is in the tables, and with shared_preload_libraries what happened since the server's start.

@@ -77,10 +77,20 @@ pub fn get(counter: Counter) -> Option<i64> {
     mine().map(|counts| counts[counter as usize].load(Ordering::Relaxed) as i64)
 }
 
-/// Forgets the databases that are not among these.
-pub fn retain(databases: &[pg_sys::Oid]) {
+/// The databases that are counted.
+pub fn databases() -> Vec<pg_sys::Oid> {
+    ENTRIES
+        .share()
+        .0
+        .iter()
+        .map(|entry| entry.database)
+        .collect()
+}
+
+/// Forgets databases that nobody can be connected to any more.
+pub fn forget(is_dropped: impl Fn(pg_sys::Oid) -> bool) {
     for entry in &mut ENTRIES.exclusive().0 {
-        if !databases.contains(&entry.database) {
+        if is_dropped(entry.database) {
             entry.database = pg_sys::InvalidOid;
         }
     }

@@ -7,13 +7,15 @@
 
 use crate::error::Error;
 use crate::numeric_date::{self, now};
-use crate::table::{Family, Key, Rival, Row, Table, Token, Update, Values, Walk, lock_key};
+use crate::table::{Family, Index, Key, Rival, Row, Table, Token, Update, Values, Walk, lock_key};
 use pgrx::pg_sys;
 use std::convert::Infallible;
-use std::ffi::CStr;
 use std::ops::ControlFlow;
 
-const BY_FAMILY: &CStr = c"authorization_access_tokens_family";
+const BY_FAMILY: Index<Token> = Index {
+    name: c"authorization_access_tokens_family",
+    columns: &[Token::FamilyId, Token::ExpiresAt],
+};
 
 /// Records a token. False: its family was revoked before, and so the token is, too.
 pub fn record(
@@ -52,7 +54,7 @@ pub fn revoke(
     families.insert(revocation);
     let mut revoked = 0;
     let all: ControlFlow<Infallible> = tokens.walk(
-        BY_FAMILY,
+        &BY_FAMILY,
         vec![Key::text(1, family_id)],
         Walk::Forward,
         |token| {
@@ -81,7 +83,7 @@ pub fn is_revoked(tokens: &Table<Token>, jti: &str) -> bool {
 /// When the last token of a family to expire does, as a timestamp.
 pub fn last_expiry(tokens: &Table<Token>, family_id: &str) -> Result<Option<i64>, Error> {
     let last = tokens.walk(
-        BY_FAMILY,
+        &BY_FAMILY,
         vec![Key::text(1, family_id)],
         Walk::Backward,
         |token| ControlFlow::Break(expires_at(token)),

@@ -19,8 +19,17 @@ pub enum TakeInTransaction {
 pub static TAKE_IN_TRANSACTION: GucSetting<TakeInTransaction> =
     GucSetting::<TakeInTransaction>::new(TakeInTransaction::Independent);
 
+const DEFAULT_RETENTION: i32 = 30 * 86_400;
+
 /// How long a redeemed code is kept past its expiry, in seconds.
-pub static REUSE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(30 * 86_400);
+pub static REUSE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(DEFAULT_RETENTION);
+
+/// That of this session, if it has one of its own. A session that may not change the setting, but gave
+/// it in its connection options, falls back to the default where the library is not preloaded: what
+/// the database has must not be lost by that.
+pub fn session_retention() -> Option<i32> {
+    Some(REUSE_RETENTION.get()).filter(|retention| *retention != DEFAULT_RETENTION)
+}
 
 /// Between two sweeps of all databases, in seconds; 0: there are none.
 pub static SWEEP_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);

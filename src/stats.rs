@@ -19,7 +19,7 @@ pub struct Stats {
     pub live: i64,
     pub spent: i64,
     pub redeemed: i64,
-    /// Codes that the next sweep removes.
+    /// Expired codes that the next sweep removes, or retains as evidence.
     pub due: i64,
     /// For how long, in seconds, the first of them has been due.
     pub oldest_due_age: Option<f64>,
@@ -40,8 +40,7 @@ pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Stats, Error> {
         "count(*) FILTER (WHERE consumed_at IS NULL),
          count(*) FILTER (WHERE consumed_at IS NOT NULL AND NOT consumed_success),
          count(*) FILTER (WHERE consumed_success),
-         count(*) FILTER (WHERE CASE WHEN consumed_success
-                                THEN coalesce(retain_from, expires_at) < $2 ELSE expires_at < $1 END)",
+         count(*) FILTER (WHERE CASE WHEN retain_from IS NULL THEN expires_at < $1 ELSE retain_from < $2 END)",
         due,
     );
     let [live, spent, redeemed, due_count] = counts.map_err(|_| Error::Damaged)?;

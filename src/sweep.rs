@@ -14,7 +14,7 @@ use crate::independent::in_transaction;
 use crate::numeric_date::{seconds, this_second};
 use crate::settings::REUSE_RETENTION;
 use crate::table::{
-    Code, Columns, Family, Key, Row, Table, Token, Update, Values, Walk, is_awaited,
+    Code, Columns, Family, Index, Key, Row, Table, Token, Update, Values, Walk, is_awaited,
 };
 use crate::{extension, families, reuse, store, undo};
 use pgrx::datum::DatumWithOid;
@@ -26,9 +26,28 @@ use std::time::{Duration, Instant};
 /// Rows that one transaction removes or retains at most.
 const STEP: usize = 10_000;
 
-const CODES: &CStr = c"authorizations_sweep";
-const TOKENS: &CStr = c"authorization_access_tokens_sweep";
-const FAMILIES: &CStr = c"authorization_revoked_families_sweep";
+const CODES: Index<Code> = Index {
+    name: c"authorizations_sweep",
+    columns: &[Code::RetainFrom, Code::ExpiresAt],
+};
+const TOKENS: Index<Token> = Index {
+    name: c"authorization_access_tokens_sweep",
+    columns: &[Token::ExpiresAt],
+};
+const FAMILIES: Index<Family> = Index {
+    name: c"authorization_revoked_families_sweep",
+    columns: &[Family::RevokedAt],
+};
+
+/// All that a sweep needs.
+const RELATIONS: [&CStr; 6] = [
+    Code::TABLE,
+    Token::TABLE,
+    Family::TABLE,
+    CODES.name,
+    TOKENS.name,
+    FAMILIES.name,
+];
 
 /// One sweep of a database, as it lies in shared memory.
 #[repr(C)]
@@ -51,6 +70,17 @@ pub struct Swept {
     pub removed: i64,
     /// Whether it stopped before it was through.
     pub stopped: bool,
+    /// The place in RELATIONS of what it did not find.
+    missing: Option<usize>,
+}
+
+impl Swept {
+    /// What kept it from its work.
+    pub fn failure(&self) -> Option<Error> {
+        self.missing
+            .and_then(|at| RELATIONS.get(at))
+            .map(|name| Error::NoTable(name))
+    }
 }
 
 /// The instants that decide.
@@ -119,36 +149,51 @@ impl Sweep {
             changed: 0,
         };
         let passes = [Pass::Retained, Pass::Expired, Pass::Tokens, Pass::Families];
-        for pass in passes {
-            let mut from = Some(i64::MIN);
-            while let Some(position) = from
-                && !progress.is_over()
-            {
-                progress.changed = 0;
-                from = in_transaction(|| {
-                    undo::flush_later();
-                    pass.step(schema, position, &mut progress)
-                });
-            }
-        }
+        let failure = passes
+            .into_iter()
+            .find_map(|pass| pass.run(schema, &mut progress).err());
         counters::add(Counter::Sweeps, 1);
         counters::add(Counter::RowsSwept, progress.removed as u64);
         Swept {
             removed: progress.removed,
             stopped: progress.is_over(),
+            missing: match failure {
+                Some(Error::NoTable(name)) => RELATIONS.iter().position(|r| *r == name),
+                _ => None,
+            },
         }
     }
 }
 
 impl Pass {
-    /// Goes on from a position in the index. `None`: there is nothing more, or no way to it.
-    fn step(self, schema: pg_sys::Oid, position: i64, progress: &mut Progress) -> Option<i64> {
+    /// Takes steps until there is nothing more, or the sweep is over.
+    fn run(self, schema: pg_sys::Oid, progress: &mut Progress) -> Result<(), Error> {
+        let mut from = Some(i64::MIN);
+        while let Some(position) = from
+            && !progress.is_over()
+        {
+            progress.changed = 0;
+            from = in_transaction(|| {
+                undo::flush_later();
+                self.step(schema, position, progress)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Goes on from a position in the index. `None`: there is nothing more.
+    fn step(
+        self,
+        schema: pg_sys::Oid,
+        position: i64,
+        progress: &mut Progress,
+    ) -> Result<Option<i64>, Error> {
         with(schema, |tokens: &Table<Token>| {
             let due = progress.due;
             match self {
                 Pass::Retained => with(schema, |codes| {
                     let keys = vec![Key::from(1, position), Key::before(1, due.retained)];
-                    progress.walk(codes, CODES, keys, Code::RetainFrom, |code| {
+                    progress.walk(codes, &CODES, keys, Code::RetainFrom, |code| {
                         release(codes, tokens, code, due)
                     })
                 }),
@@ -158,19 +203,19 @@ impl Pass {
                         Key::from(2, position),
                         Key::before(2, due.expired),
                     ];
-                    progress.walk(codes, CODES, keys, Code::ExpiresAt, |code| {
+                    progress.walk(codes, &CODES, keys, Code::ExpiresAt, |code| {
                         release(codes, tokens, code, due)
                     })
                 }),
                 Pass::Tokens => {
                     let keys = vec![Key::from(1, position), Key::before(1, due.expired)];
-                    progress.walk(tokens, TOKENS, keys, Token::ExpiresAt, |token| {
+                    progress.walk(tokens, &TOKENS, keys, Token::ExpiresAt, |token| {
                         Ok(removal(tokens.delete(token)))
                     })
                 }
                 Pass::Families => with(schema, |revoked| {
                     let keys = vec![Key::from(1, position), Key::before(1, due.retained)];
-                    progress.walk(revoked, FAMILIES, keys, Family::RevokedAt, |family| {
+                    progress.walk(revoked, &FAMILIES, keys, Family::RevokedAt, |family| {
                         forget(revoked, tokens, family, due)
                     })
                 }),
@@ -179,12 +224,13 @@ impl Pass {
     }
 }
 
-/// Opens a table. `None`, too, where it is locked: a sweep waits for nobody.
+/// Opens a table. `None` where it is locked: a sweep waits for nobody.
 fn with<C: Columns, T>(
     schema: pg_sys::Oid,
-    work: impl FnOnce(&Table<C>) -> Option<T>,
-) -> Option<T> {
-    Table::with_oid(Table::<C>::oid_in(schema)?, work).flatten()
+    work: impl FnOnce(&Table<C>) -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    let oid = Table::<C>::oid_in(schema).ok_or(Error::NoTable(C::TABLE))?;
+    Table::with_oid(oid, work).unwrap_or(Ok(None))
 }
 
 /// What became of a row.
@@ -264,59 +310,41 @@ impl Progress {
     fn walk<C: Columns>(
         &mut self,
         table: &Table<C>,
-        index: &'static CStr,
+        index: &Index<C>,
         keys: Vec<Key>,
         order: C,
         fate: impl Fn(&Row<C>) -> Result<Fate, Error>,
-    ) -> Option<i64> {
+    ) -> Result<Option<i64>, Error> {
         let walked = table.walk(index, keys, Walk::Forward, |row| {
             let position = row.get(order);
             match fate(row) {
                 Ok(Fate::Removed) => self.removed += 1,
                 Ok(Fate::Retained) => {}
+                Ok(Fate::Left) if self.is_over() => return ControlFlow::Break(Ok(position)),
                 Ok(Fate::Left) => return ControlFlow::Continue(()),
-                Err(_) => return ControlFlow::Break(None),
+                Err(error) => return ControlFlow::Break(Err(error)),
             }
             self.changed += 1;
             match self.changed >= STEP || self.is_over() || is_awaited() {
-                true => ControlFlow::Break(position),
+                true => ControlFlow::Break(Ok(position)),
                 false => ControlFlow::Continue(()),
             }
         });
-        walked.ok().and_then(ControlFlow::break_value).flatten()
+        walked?.break_value().unwrap_or(Ok(None))
     }
 }
 
-/// When the code that has been due for longest was, as a timestamp.
+/// Since when a code waits for a sweep that removes it or retains it, as a timestamp.
 pub fn oldest_due(codes: &Table<Code>, due: Due) -> Result<Option<i64>, Error> {
-    /// Codes that the next sweep retains come before it, if there was no sweep for long.
-    const LOOK: usize = 1000;
-    let mut looked = 0;
     let expired = vec![Key::is_null(1), Key::before(2, due.expired)];
-    let expired = codes.walk(CODES, expired, Walk::Forward, |code| {
-        looked += 1;
-        match due_since(code, due) {
-            Some(since) => ControlFlow::Break(Some(since)),
-            None if looked == LOOK => ControlFlow::Break(None),
-            None => ControlFlow::Continue(()),
-        }
+    let expired = codes.walk(&CODES, expired, Walk::Forward, |code| {
+        ControlFlow::Break(code.get(Code::ExpiresAt))
     })?;
     let retained = vec![Key::before(1, due.retained)];
-    let retained = codes.walk(CODES, retained, Walk::Forward, |code| {
-        ControlFlow::Break(due_since(code, due))
+    let retained = codes.walk(&CODES, retained, Walk::Forward, |code| {
+        let since = code.get(Code::RetainFrom);
+        ControlFlow::Break(since.map(|since: i64| since + due.retention))
     })?;
     let both = [expired, retained].map(|flow| flow.break_value().flatten());
     Ok(both.into_iter().flatten().min())
-}
-
-fn due_since(code: &Row<Code>, due: Due) -> Option<i64> {
-    match store::is_redeemed(code) {
-        true => {
-            let retain_from = retain_from(code);
-            (retain_from < due.retained).then_some(retain_from + due.retention)
-        }
-        false => code
-            .get(Code::ExpiresAt)
-            .filter(|expires_at| *expires_at < due.expired),
-    }
 }

@@ -7,7 +7,7 @@ use crate::sweep::{Sweep, Swept};
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::{IntoDatum, pg_guard, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a worker is sent for (`W`), and what it comes back with (`A`).
 #[repr(C)]
@@ -26,23 +26,32 @@ pub fn carry_out(order: Order) -> Result<Outcome, Error> {
         order,
         Outcome::Unknown,
         Error::NoWorker,
+        None,
     )?;
     Ok(answer.unwrap_or(Outcome::Unknown))
 }
 
 /// Removes what is due in a database.
-pub fn sweep(sweep: Sweep) -> Result<Swept, Error> {
+pub fn sweep(sweep: Sweep, patience: Option<Duration>) -> Result<Swept, Error> {
     let nothing = Swept::default();
-    let answer = send("attesto_codes_sweeper", sweep, nothing, Error::NoSweeper)?;
+    let answer = send(
+        "attesto_codes_sweeper",
+        sweep,
+        nothing,
+        Error::NoSweeper,
+        patience,
+    )?;
     answer.ok_or(Error::SweepEnded)
 }
 
-/// Starts a worker and waits for its answer. `None`: it ended without one.
+/// Starts a worker and waits for its answer. `None`: it ended without one, or was ended when the
+/// patience was.
 fn send<W: Copy, A: Copy>(
     function: &str,
     work: W,
     answer: A,
     failure: Error,
+    patience: Option<Duration>,
 ) -> Result<Option<A>, Error> {
     // SAFETY: the segment is as large as the errand, aligned by PostgreSQL, and mapped until it is
     // detached below, or by the resource owner after an ERROR. The answer is read after the worker
@@ -58,14 +67,19 @@ fn send<W: Copy, A: Copy>(
         });
         let handle = pg_sys::dsm_segment_handle(segment) as i32;
         let answer = start(function, handle.into_datum(), failure)
-            .map(|worker| wait(&worker, &(*errand).answered).then(|| (*errand).answer));
+            .map(|worker| wait(worker, &(*errand).answered, patience).then(|| (*errand).answer));
         pg_sys::dsm_detach(segment);
         answer
     }
 }
 
 /// False: the worker ended without an answer.
-fn wait(worker: &DynamicBackgroundWorker, answered: &AtomicBool) -> bool {
+fn wait(
+    worker: DynamicBackgroundWorker,
+    answered: &AtomicBool,
+    patience: Option<Duration>,
+) -> bool {
+    let started = Instant::now();
     loop {
         // The status first: a worker that has ended by now had answered before.
         let ended = !matches!(
@@ -76,6 +90,10 @@ fn wait(worker: &DynamicBackgroundWorker, answered: &AtomicBool) -> bool {
             return true;
         }
         if ended {
+            return false;
+        }
+        if patience.is_some_and(|patience| started.elapsed() > patience) {
+            worker.terminate();
             return false;
         }
         pause(Duration::from_secs(1));

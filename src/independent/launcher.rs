@@ -4,16 +4,22 @@
 
 use super::{connect, errand, in_transaction, pause, reload_settings};
 use crate::counters;
+use crate::error::Error;
 use crate::settings::SWEEP_INTERVAL;
 use crate::sweep::Sweep;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
-use pgrx::{log, name_data_to_str, pg_guard, pg_sys};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgMemoryContexts, log, pg_guard, pg_sys};
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 /// How long one visit to a database may last: DROP DATABASE waits for 5 s for others to leave.
 const VISIT: Duration = Duration::from_secs(1);
 /// Between two visits to a database with more to do: DROP DATABASE looks every 100 ms.
 const LEAVE: Duration = Duration::from_millis(250);
+/// How long a visit may take with all that comes before it. A sweeper waits where somebody is about
+/// to rename its database.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Without sweeps there is nothing to wait for but a signal.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
@@ -26,6 +32,10 @@ struct Database {
 
 /// Registers the launcher, which runs on a primary for as long as the server does.
 pub fn init() {
+    // SAFETY: reads a variable of the postmaster.
+    if unsafe { pg_sys::IsBinaryUpgrade } {
+        return;
+    }
     BackgroundWorkerBuilder::new("attesto_codes launcher")
         .set_type("attesto_codes launcher")
         .set_library("attesto_codes")
@@ -58,12 +68,16 @@ pub extern "C-unwind" fn attesto_codes_launcher(_argument: pg_sys::Datum) {
     }
 }
 
+/// Visits the databases in turn, those with more to do again, until all are through.
 fn sweep_all() {
-    let databases = in_transaction(databases);
-    let oids: Vec<pg_sys::Oid> = databases.iter().map(|database| database.oid).collect();
-    counters::retain(&oids);
-    for database in databases.iter().filter(|database| database.is_open) {
-        while visit(database) && SWEEP_INTERVAL.get() != 0 {
+    let counted = counters::databases();
+    let mut databases = in_transaction(databases);
+    // What was counted before the list was made, and is not in it, was dropped.
+    counters::forget(|oid| counted.contains(&oid) && databases.iter().all(|d| d.oid != oid));
+    databases.retain(|database| database.is_open);
+    while !databases.is_empty() && SWEEP_INTERVAL.get() != 0 {
+        databases.retain(visit);
+        if !databases.is_empty() {
             pause(LEAVE);
             reload_settings();
         }
@@ -79,15 +93,37 @@ fn visit(database: &Database) -> bool {
         max_time: VISIT,
         retention: None,
     };
-    // Without an answer the sweeper has said why in the log, as who finds the database gone does.
-    let Ok(swept) = errand::sweep(sweep) else {
-        return false;
+    // SAFETY: the handle of the worker goes with the context, and nothing else is allocated there.
+    let swept = unsafe {
+        PgMemoryContexts::new("attesto_codes visit")
+            .switch_to(|_| errand::sweep(sweep, Some(PATIENCE)))
     };
+    let swept = match swept {
+        Ok(swept) => swept,
+        // The sweeper has said why, as one does that finds its database gone.
+        Err(Error::SweepEnded) => return false,
+        Err(error) => {
+            say(database, error);
+            return false;
+        }
+    };
+    if let Some(failure) = swept.failure() {
+        say(database, failure);
+    }
     if swept.removed > 0 {
         let (rows, name) = (swept.removed, &database.name);
         log!("attesto_codes swept {rows} rows from database \"{name}\"");
     }
     swept.stopped
+}
+
+/// Says in the log what kept a database from being swept.
+fn say(database: &Database, error: Error) {
+    log!(
+        "attesto_codes could not sweep database \"{}\"",
+        database.name
+    );
+    ErrorReport::from(error).report(PgLogLevel::LOG);
 }
 
 /// All databases of the cluster.
@@ -106,7 +142,10 @@ fn databases() -> Vec<Database> {
             let row = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_database>(tuple);
             databases.push(Database {
                 oid: row.oid,
-                name: name_data_to_str(&row.datname).to_owned(),
+                // In whatever encoding the session had that gave it.
+                name: CStr::from_ptr(row.datname.data.as_ptr())
+                    .to_string_lossy()
+                    .into_owned(),
                 // Below -1: a DROP DATABASE was interrupted.
                 is_open: row.datallowconn && !row.datistemplate && row.datconnlimit >= -1,
             });

@@ -15,7 +15,7 @@ mod slot;
 mod write;
 
 pub use self::columns::{Code, Columns, Family, Token};
-pub use self::scan::{Key, Walk};
+pub use self::scan::{Index, Key, Walk};
 
 use self::slot::Slot;
 use self::write::{

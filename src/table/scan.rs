@@ -67,6 +67,31 @@ impl Key {
     }
 }
 
+/// An index of a table, by its name and the columns that it begins with.
+pub struct Index<C: 'static> {
+    pub name: &'static CStr,
+    pub columns: &'static [C],
+}
+
+impl<C: Columns> Index<C> {
+    /// Whether this is it, and leads to every row.
+    unsafe fn is(&self, index: pg_sys::Relation) -> bool {
+        // SAFETY: an open index, of which rd_index names the columns.
+        unsafe {
+            let form = &*(*index).rd_index;
+            let columns = form.indkey.values.as_slice(form.indnkeyatts as usize);
+            let wanted = self
+                .columns
+                .iter()
+                .map(|column| column.position() as i16 + 1);
+            (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+                && form.indisvalid
+                && pg_sys::RelationGetIndexPredicate(index).is_null()
+                && wanted.eq(columns.iter().copied())
+        }
+    }
+}
+
 /// The order in which an index is walked.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Walk {
@@ -104,7 +129,7 @@ impl<C: Columns> Table<C> {
     /// or remove the row; what it writes may be shown again.
     pub fn walk<B>(
         &self,
-        index: &'static CStr,
+        index: &Index<C>,
         keys: Vec<Key>,
         direction: Walk,
         mut each: impl FnMut(&Row<'_, C>) -> ControlFlow<B>,
@@ -117,19 +142,23 @@ impl<C: Columns> Table<C> {
         // after the scan.
         unsafe {
             let schema = pg_sys::get_rel_namespace(self.oid());
-            let oid = pg_sys::get_relname_relid(index.as_ptr(), schema);
+            let oid = pg_sys::get_relname_relid(index.name.as_ptr(), schema);
             if oid == pg_sys::InvalidOid || pg_sys::IndexGetRelation(oid, true) != self.oid() {
-                return Err(Error::NoTable(index));
+                return Err(Error::NoTable(index.name));
             }
-            let index = pg_sys::index_open(oid, pg_sys::AccessShareLock as _);
-            let scan = Scan::begin(self.rel, index, &raw mut pg_sys::SnapshotSelfData, keys);
+            let rel = pg_sys::index_open(oid, pg_sys::AccessShareLock as _);
+            if !index.is(rel) {
+                pg_sys::index_close(rel, pg_sys::NoLock as _);
+                return Err(Error::NoTable(index.name));
+            }
+            let scan = Scan::begin(self.rel, rel, &raw mut pg_sys::SnapshotSelfData, keys);
             let mut flow = ControlFlow::Continue(());
             while flow.is_continue() && scan.next(direction, &row.slot) {
                 check_for_interrupts!();
                 flow = each(&row);
             }
             scan.end();
-            pg_sys::index_close(index, pg_sys::NoLock as _);
+            pg_sys::index_close(rel, pg_sys::NoLock as _);
             Ok(flow)
         }
     }

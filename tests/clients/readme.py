@@ -181,6 +181,9 @@ def listens(tap, program):
                 tap.equal(program.db.execute("SELECT code_access_token_revoked(%s)", [family_id]).fetchone(), (True,),
                           f"{program.name}: and has revoked the family")
                 program.db.execute("SELECT * FROM code_take(code_hash(%s))", [family_id])
+            for strange in ["x", "[]", "{}", '{"family_id": null}', '{"family_id": ""}']:
+                program.db.execute("SELECT pg_notify('attesto_codes_reuse', %s)", [strange])
+                tap.ok(process.stdout.readline().startswith("not revoked: "), f"{program.name}: survives {strange}")
         finally:
             process.terminate()
 
