@@ -149,9 +149,10 @@ impl Sweep {
             changed: 0,
         };
         let passes = [Pass::Retained, Pass::Expired, Pass::Tokens, Pass::Families];
-        let failure = passes
-            .into_iter()
-            .find_map(|pass| pass.run(schema, &mut progress).err());
+        let mut failure = None;
+        for pass in passes {
+            failure = failure.or(pass.run(schema, &mut progress).err());
+        }
         counters::add(Counter::Sweeps, 1);
         counters::add(Counter::RowsSwept, progress.removed as u64);
         Swept {

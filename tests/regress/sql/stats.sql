@@ -12,16 +12,21 @@ SELECT count(code_mark_consumed(state || i)) FROM (VALUES ('redeemed', 3), ('reu
 SELECT count(*) FROM generate_series(1, 2) i, code_take('reused' || i);
 SELECT live, spent, redeemed, due, oldest_due_age, families_revoked, sampled FROM code_stats();
 
--- What the next sweep removes is due, since its expiry or since its retention ended.
+-- What the next sweep removes or retains is due, since its expiry; what one has retained, since its retention ended.
 SELECT code_put('expired live', :'grant', pg_temp.ago(100)), code_put('expired spent', :'grant', pg_temp.ago(1000)), code_put('expired redeemed', :'grant', pg_temp.ago(10000)),
   code_put('expired long ago', :'grant', pg_temp.ago(32 * 86400));
 SELECT status FROM unnest(ARRAY['expired spent', 'expired redeemed', 'expired long ago']) h, code_take(h);
 SELECT code_mark_consumed(h) FROM unnest(ARRAY['expired redeemed', 'expired long ago']) h;
 SELECT live, spent, redeemed, due, round(oldest_due_age / 86400) AS days FROM code_stats();
 DELETE FROM authorizations WHERE code_hash = 'expired long ago';
+SELECT live, spent, redeemed, due, oldest_due_age BETWEEN 9990 AND 10100 AS age FROM code_stats();
+DELETE FROM authorizations WHERE code_hash = 'expired redeemed';
 SELECT live, spent, redeemed, due, oldest_due_age BETWEEN 990 AND 1100 AS age FROM code_stats();
+SELECT code_put('expired redeemed', :'grant', pg_temp.ago(10000));
+SELECT status FROM code_take('expired redeemed');
+SELECT code_mark_consumed('expired redeemed');
 DELETE FROM authorizations WHERE code_hash = 'expired spent';
-SELECT live, spent, redeemed, due, oldest_due_age BETWEEN 90 AND 200 AS age FROM code_stats();
+SELECT live, spent, redeemed, due, oldest_due_age BETWEEN 9990 AND 10100 AS age FROM code_stats();
 SELECT code_sweep();
 SELECT live, spent, redeemed, due, oldest_due_age FROM code_stats();
 -- Also what an earlier sweep has retained.

@@ -47,6 +47,35 @@ CREATE INDEX authorization_access_tokens_family ON authorization_access_tokens (
 SELECT code_sweep() >= 0 AS answered;
 SELECT count(*) AS codes, count(*) FILTER (WHERE consumed_success) AS redeemed FROM authorizations;
 SELECT code_revoke_family('f');
+
+-- An index of that name that is another one is not trusted.
+CREATE PROCEDURE pg_temp.replaces(index text, definition text, call text) LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('ALTER INDEX %I RENAME TO aside', index);
+  EXECUTE format('CREATE INDEX %I ON %s', index, definition);
+  BEGIN
+    EXECUTE 'SELECT ' || call;
+    RAISE NOTICE '% trusts %', call, definition;
+  EXCEPTION WHEN undefined_table THEN
+    RAISE NOTICE '% does not trust %', call, definition;
+  END;
+  EXECUTE format('DROP INDEX %I', index);
+  EXECUTE format('ALTER INDEX aside RENAME TO %I', index);
+END $$;
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at)', 'code_revoke_family(''f'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (expires_at)', 'code_revoke_family(''f'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, revoked_at)', 'code_revoke_family(''f'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at, jti)', 'code_revoke_family(''f'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens USING hash (family_id)', 'code_revoke_family(''f'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at) WHERE revoked_at IS NULL', 'code_revoke_family(''f'')');
+CALL pg_temp.replaces('authorizations_sweep', 'authorizations (code_hash, subject)', '* FROM code_stats()');
+CREATE INDEX other ON authorizations (code_hash, subject);
+ALTER INDEX authorizations_sweep RENAME TO aside;
+ALTER INDEX other RENAME TO authorizations_sweep;
+SELECT code_sweep();
+\echo :LAST_ERROR_SQLSTATE
+DROP INDEX authorizations_sweep;
+ALTER INDEX aside RENAME TO authorizations_sweep;
 COMMENT ON INDEX authorizations_sweep IS 'Leads code_sweep to the codes that are due.';
 COMMENT ON INDEX authorization_access_tokens_family IS 'Leads code_revoke_family to the tokens of a family, and a sweep to the last of them to expire.';
 TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;
