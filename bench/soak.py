@@ -123,10 +123,12 @@ def report(rows, all_takes):
         highest = max(sum(row[column] for column in columns) for row in rows) * scale
         print(f"| {name} | {before:,.{digits}f} | {after:,.{digits}f} | {after / before if before else 0:.2f} | {highest:,.{digits}f} |")
         if "MB" in name and after > before * LEVEL:
-            grown.append(name)
+            grown.append(name.removesuffix(", MB"))
     end = rows[-1]
-    verdict = f"**did not level off**: {', '.join(grown)}" if grown else "**levels off**"
-    print(f"\nThe size {verdict} (the last third has at most {LEVEL - 1:.0%} on the middle one).")
+    total = sum(mean(final, columns) for columns in (CODES, TOKENS)) / sum(mean(middle, columns) for columns in (CODES, TOKENS))
+    verdict = "**levels off**" if total <= LEVEL else "**did not level off**"
+    parts = f" Of its parts, {', '.join(grown)} had more than {LEVEL - 1:.0%}." if grown else ""
+    print(f"\nThe size of the tables and their indexes {verdict}: the last third has {total:.2f} of the middle one.{parts}")
     latencies = [latency for _, latency in all_takes]
     print(f"\nThe takes of the whole run: p50 {percentile(latencies, 0.5):.2f} ms, p99 {percentile(latencies, 0.99):.2f} ms, "
           f"slowest {max(latencies):.0f} ms.")
