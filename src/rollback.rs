@@ -28,6 +28,15 @@ pub fn write(step: Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) 
     })
 }
 
+/// Whether this transaction presented a code after its take, even if that was rolled back.
+pub fn remembers_replay(codes: &Table<Code>, code_hash: &str) -> bool {
+    WRITTEN.with_borrow(|all| {
+        all.iter().any(|(table, hash, step)| {
+            *table == codes.oid() && hash == code_hash && *step != Step::Spend
+        })
+    })
+}
+
 /// Registers, once a backend, what writes again and forgets.
 pub fn init() {
     // SAFETY: the callback lives as long as the library, which is never unloaded.

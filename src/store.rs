@@ -6,6 +6,7 @@ use crate::grant::{Grant, S256};
 use crate::jsonb::{Jsonb, Object, Value};
 use crate::numeric_date::{self, now};
 use crate::reuse;
+use crate::rollback;
 use crate::table::{Code, Rival, Row, Table, Update, Values};
 use pgrx::check_for_interrupts;
 
@@ -199,7 +200,8 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
         if is_live(&row) {
             return Err(Error::NotTaken);
         }
-        let marked = match row.has(Code::ReplayedAt) || row.has(Code::ReusedAt) {
+        let replayed = row.has(Code::ReplayedAt) || row.has(Code::ReusedAt);
+        let marked = match replayed || rollback::remembers_replay(codes, code_hash) {
             true => Marked::Replayed,
             false => Marked::Ok,
         };

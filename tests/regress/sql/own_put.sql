@@ -52,4 +52,14 @@ SELECT status FROM code_take('own-4');
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 
+-- A replay whose trace was rolled back to a savepoint.
+BEGIN;
+SELECT code_put('own-5', :'grant', 1800000000);
+SELECT status FROM code_take('own-5');
+SAVEPOINT s;
+SELECT status FROM code_take('own-5');
+ROLLBACK TO s;
+SELECT code_mark_consumed('own-5');
+COMMIT;
+SELECT replayed_at IS NULL AS rolled_back, consumed_success FROM authorizations WHERE code_hash = 'own-5';
 DELETE FROM authorizations WHERE code_hash LIKE 'own%';
