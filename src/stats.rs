@@ -6,13 +6,17 @@
 use crate::error::Error;
 use crate::numeric_date::now;
 use crate::settings::REUSE_RETENTION;
-use crate::sweep::{Due, oldest_due};
+use crate::sweep::{self, Due};
 use crate::table::{Access, Code, Columns, Family, Table, schema_of};
 use pgrx::{Spi, pg_sys, spi};
 use std::ffi::CStr;
 
 /// Blocks of a table that are looked at: 32 MB.
 const BLOCKS: u32 = 4096;
+
+/// Codes that wait for a sweep are counted one by one up to this many: there are few of them, which a
+/// sample would miss.
+const WAITING: i64 = 10_000;
 
 pub struct Stats {
     /// Codes in each state, whether they have expired or not.
@@ -31,8 +35,8 @@ pub struct Stats {
 /// Reads them, with the rights of the function's owner.
 pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Stats, Error> {
     let due = Due::now(REUSE_RETENTION.get());
-    let oldest = Table::with(function, Access::Read, |codes: &Table<Code>| {
-        oldest_due(codes, due)
+    let waiting = Table::with(function, Access::Read, |codes: &Table<Code>| {
+        sweep::waiting(codes, due, WAITING)
     })?;
     let codes = sample::<Code>(function)?;
     let revoked = sample::<Family>(function)?;
@@ -43,14 +47,17 @@ pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Stats, Error> {
          count(*) FILTER (WHERE CASE WHEN retain_from IS NULL THEN expires_at < $1 ELSE retain_from < $2 END)",
         due,
     );
-    let [live, spent, redeemed, due_count] = counts.map_err(|_| Error::Damaged)?;
+    let [live, spent, redeemed, sampled_due] = counts.map_err(|_| Error::Damaged)?;
     let families: [i64; 1] = revoked.count("count(*)", due).map_err(|_| Error::Damaged)?;
     Ok(Stats {
         live,
         spent,
         redeemed,
-        due: due_count,
-        oldest_due_age: oldest.map(|since| (now() - since) as f64 / 1e6),
+        due: match waiting.number < WAITING {
+            true => waiting.number,
+            false => sampled_due.max(WAITING),
+        },
+        oldest_due_age: waiting.since.map(|since| (now() - since) as f64 / 1e6),
         families_revoked: families[0],
         sampled: codes.share < 1.0 || revoked.share < 1.0,
     })

@@ -335,17 +335,36 @@ impl Progress {
     }
 }
 
-/// Since when a code waits for a sweep that removes it or retains it, as a timestamp.
-pub fn oldest_due(codes: &Table<Code>, due: Due) -> Result<Option<i64>, Error> {
+/// The codes that wait for a sweep, which removes them or retains them.
+#[derive(Default)]
+pub struct Waiting {
+    /// How many; at the limit that was given there may be more.
+    pub number: i64,
+    /// Since when the first of them has, as a timestamp.
+    pub since: Option<i64>,
+}
+
+/// Counts the codes that wait, up to `limit`.
+pub fn waiting(codes: &Table<Code>, due: Due, limit: i64) -> Result<Waiting, Error> {
     let expired = vec![Key::is_null(1), Key::before(2, due.expired)];
-    let expired = codes.walk(&CODES, expired, Walk::Forward, |code| {
-        ControlFlow::Break(code.get(Code::ExpiresAt))
-    })?;
     let retained = vec![Key::before(1, due.retained)];
-    let retained = codes.walk(&CODES, retained, Walk::Forward, |code| {
-        let since = code.get(Code::RetainFrom);
-        ControlFlow::Break(since.map(|since: i64| since + due.retention))
-    })?;
-    let both = [expired, retained].map(|flow| flow.break_value().flatten());
-    Ok(both.into_iter().flatten().min())
+    let mut waiting = Waiting::default();
+    for (keys, order, delay) in [
+        (expired, Code::ExpiresAt, 0),
+        (retained, Code::RetainFrom, due.retention),
+    ] {
+        let mut first = None;
+        let _ = codes.walk(&CODES, keys, Walk::Forward, |code| {
+            first = first.or_else(|| code.get::<i64>(order));
+            waiting.number += 1;
+            match waiting.number < limit {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        let since = first.map(|first| first + delay);
+        waiting.since = waiting.since.into_iter().chain(since).min();
+    }
+    waiting.number = waiting.number.min(limit);
+    Ok(waiting)
 }
