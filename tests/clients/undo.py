@@ -277,20 +277,20 @@ def untranslatable(dsn, code):
 
 def backend_killed(dsn, code):
     """The server restarts, and the transaction is gone."""
+    before = last_checkpoint(dsn)
     conn = in_transaction(dsn)
     taken(conn, code)
     os.kill(conn.info.backend_pid, signal.SIGKILL)
-    until(lambda: accepts(dsn), 60)
+    until(lambda: last_checkpoint(dsn) not in (None, before), 60)
 
 
-def accepts(dsn):
-    """Whether the server takes connections again, and has noticed that it crashed."""
+def last_checkpoint(dsn):
+    """Recovery from a crash ends with one. None: the server takes no connections."""
     try:
         with psycopg.connect(dsn, autocommit=True) as conn:
-            age = "SELECT pg_postmaster_start_time() IS NOT NULL"
-            return conn.execute(age).fetchone()[0] and not conn.closed
+            return conn.execute("SELECT checkpoint_lsn FROM pg_control_checkpoint()").fetchone()[0]
     except psycopg.OperationalError:
-        return False
+        return None
 
 
 LEVELS = psycopg.IsolationLevel
