@@ -50,6 +50,7 @@ pub fn init() {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn attesto_codes_launcher(_argument: pg_sys::Datum) {
     connect(None);
+    let mut round = PgMemoryContexts::new("attesto_codes round");
     let mut last = Instant::now();
     loop {
         let left = match SWEEP_INTERVAL.get() {
@@ -60,7 +61,13 @@ pub extern "C-unwind" fn attesto_codes_launcher(_argument: pg_sys::Datum) {
         };
         if left.is_zero() {
             last = Instant::now();
-            sweep_all();
+            let databases = open_databases();
+            // SAFETY: nothing of what PostgreSQL allocates for a round, the handles of workers, is
+            // used after it.
+            unsafe {
+                round.switch_to(|_| sweep_all(databases));
+                round.reset();
+            }
         } else {
             pause(left);
         }
@@ -68,13 +75,18 @@ pub extern "C-unwind" fn attesto_codes_launcher(_argument: pg_sys::Datum) {
     }
 }
 
-/// Visits the databases in turn, those with more to do again, until all are through.
-fn sweep_all() {
+/// The databases that may be swept. Of the others those that were dropped are counted no more.
+fn open_databases() -> Vec<Database> {
     let counted = counters::databases();
     let mut databases = in_transaction(databases);
     // What was counted before the list was made, and is not in it, was dropped.
     counters::forget(|oid| counted.contains(&oid) && databases.iter().all(|d| d.oid != oid));
     databases.retain(|database| database.is_open);
+    databases
+}
+
+/// Visits the databases in turn, those with more to do again, until all are through.
+fn sweep_all(mut databases: Vec<Database>) {
     while !databases.is_empty() && SWEEP_INTERVAL.get() != 0 {
         databases.retain(visit);
         if !databases.is_empty() {
@@ -93,12 +105,7 @@ fn visit(database: &Database) -> bool {
         max_time: VISIT,
         retention: None,
     };
-    // SAFETY: the handle of the worker goes with the context, and nothing else is allocated there.
-    let swept = unsafe {
-        PgMemoryContexts::new("attesto_codes visit")
-            .switch_to(|_| errand::sweep(sweep, Some(PATIENCE)))
-    };
-    let swept = match swept {
+    let swept = match errand::sweep(sweep, Some(PATIENCE)) {
         Ok(swept) => swept,
         // The sweeper has said why, as one does that finds its database gone.
         Err(Error::SweepEnded) => return false,

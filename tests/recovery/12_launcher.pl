@@ -25,6 +25,19 @@ $node->command_ok([ 'psql', '-X', '-q', '-f', $script, $node->connstr('latin') .
 put_due('latin');
 is_swept('keeps no other from being swept');
 
+# What the launcher needs for a round it gives back.
+sub memory_used
+{
+	my $seen = -s $node->logfile;
+	my $next = $node->safe_psql('postgres', 'SELECT sweeps + 4 FROM code_stats()');
+	$node->poll_query_until('postgres', "SELECT sweeps >= $next FROM code_stats()");
+	$node->safe_psql('postgres', q(SELECT pg_log_backend_memory_contexts(pid) FROM pg_stat_activity WHERE backend_type = 'attesto_codes launcher'));
+	my $line = qr/level: 0; TopMemoryContext: .* (\d+) used/;
+	$node->wait_for_log($line, $seen);
+	return slurp_file($node->logfile, $seen) =~ $line ? $1 : undef;
+}
+is(memory_used(), memory_used(), 'rounds of sweeps leave no memory behind');
+
 # Somebody is about to rename a database: nobody can connect to it meanwhile.
 $node->safe_psql('postgres', 'CREATE DATABASE held');
 my $rename = $node->background_psql('postgres');
