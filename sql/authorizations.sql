@@ -73,7 +73,7 @@ COMMENT ON COLUMN @extschema@.authorizations.claims IS
 COMMENT ON COLUMN @extschema@.authorizations.extra IS
   'Members of the grant that this version does not know, as they were given. NULL: none.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_meta IS
-  'What the first code_mark_consumed was told. A reuse gets it back, over family_id and subject.';
+  'What the first code_mark_consumed was told, NULL for an empty object. A reuse gets it back, over family_id and subject.';
 COMMENT ON COLUMN @extschema@.authorizations.replayed_at IS
   'When the code was first presented again while it was spent and not redeemed. code_mark_consumed then answers replayed.';
 COMMENT ON COLUMN @extschema@.authorizations.reused_at IS

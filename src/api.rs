@@ -9,9 +9,10 @@ use crate::error::Error;
 use crate::grant::{Grant, NO_OBJECT};
 use crate::independent;
 use crate::jsonb::Jsonb;
+use crate::rows::Rows;
 use crate::settings::session_retention;
 use crate::stats::{self, Stats};
-use crate::store::{self, Marked, Taken};
+use crate::store::{self, Entry, Marked, Taken};
 use crate::sweep::Sweep;
 use crate::table::{Access, Family, Table, Token, schema_of};
 use crate::{families, secret, take};
@@ -35,7 +36,7 @@ fn code_put(
     if !data.is_object() {
         return Err(Error::Grant(NO_OBJECT).into());
     }
-    let grant = Grant::parse(data.members()).map_err(Error::Grant)?;
+    let grant = Grant::parse(data.members().into_iter()).map_err(Error::Grant)?;
     writable("code_put()")?;
     Table::with(fcinfo, Access::Write, |table| {
         store::put(table, code_hash, grant, expires_at)
@@ -47,14 +48,19 @@ fn code_put(
 /// The entry of a live code, without spending it; no row where there is none. Read-only.
 ///
 /// Errors: 22004, 22023.
-#[pg_extern]
+#[pg_extern(sql = r#"
+CREATE FUNCTION code_get(code_hash text) RETURNS TABLE (data jsonb, expires_at bigint)
+LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"#)]
 fn code_get(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
-) -> Result<TableIterator<'static, (name!(data, Jsonb), name!(expires_at, i64))>, ErrorReport> {
+) -> Result<Rows<2>, ErrorReport> {
     let code_hash = key(code_hash)?;
     let entry = Table::with(fcinfo, Access::Read, |table| store::get(table, code_hash))?;
-    Ok(TableIterator::new(entry.map(|e| (e.data, e.expires_at))))
+    Ok(match entry {
+        Some(entry) => Rows::one([entry.data.into_datum(), entry.expires_at.into_datum()]),
+        None => Rows::none(),
+    })
 }
 
 /// Presents a code and spends it: exactly one call ever is answered `ok` (RFC 6749, section 4.1.2;
@@ -66,37 +72,38 @@ fn code_get(
 /// Errors: 22004, 22023, 25001 where the setting refuses, 25006, 53400 where no background worker
 /// is free, 55P03 where an open transaction holds the row or the table, 57P01 where the worker
 /// ended without an answer.
-#[pg_extern]
-#[allow(clippy::type_complexity)]
+#[pg_extern(sql = r#"
+CREATE FUNCTION code_take(code_hash text)
+RETURNS TABLE (status text, data jsonb, expires_at bigint, meta jsonb)
+LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"#)]
 fn code_take(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(status, &'static str),
-            name!(data, Option<Jsonb>),
-            name!(expires_at, Option<i64>),
-            name!(meta, Option<Jsonb>),
-        ),
-    >,
-    ErrorReport,
-> {
+) -> Result<Rows<4>, ErrorReport> {
     let code_hash = key(code_hash)?;
     writable("code_take()")?;
-    let taken = take::take(fcinfo, code_hash)?;
-    let counter = match taken {
-        Taken::Ok(_) => Counter::TakesOk,
-        Taken::Consumed(_) => Counter::TakesConsumed,
-        Taken::Error => Counter::TakesError,
+    let (counter, row) = match take::take(fcinfo, code_hash)? {
+        Taken::Ok(Entry { data, expires_at }) => {
+            let (data, expires_at) = (data.into_datum(), expires_at.into_datum());
+            (
+                Counter::TakesOk,
+                ["ok".into_datum(), data, expires_at, None],
+            )
+        }
+        Taken::Consumed(meta) => {
+            let meta = meta.into_datum();
+            (
+                Counter::TakesConsumed,
+                ["consumed".into_datum(), None, None, meta],
+            )
+        }
+        Taken::Error => (
+            Counter::TakesError,
+            ["error".into_datum(), None, None, None],
+        ),
     };
     counters::add(counter, 1);
-    Ok(TableIterator::once(match taken {
-        Taken::Ok(entry) => ("ok", Some(entry.data), Some(entry.expires_at), None),
-        Taken::Consumed(meta) => ("consumed", None, None, Some(meta)),
-        Taken::Error => ("error", None, None, None),
-    }))
+    Ok(Rows::one(row))
 }
 
 /// Records that the redemption of a spent code succeeded, in the caller's transaction: to be

@@ -42,6 +42,8 @@ pub enum Error {
     Identifier(&'static str),
     /// The access token is recorded already.
     TokenExists,
+    /// A function that returns a table is called where none can be taken.
+    NoRowsHere,
     /// A table or index is not where the function is.
     NoTable(&'static CStr),
     /// The row holds what this extension would never write.
@@ -167,6 +169,12 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "access token already recorded".into(),
             "The argument \"jti\" is stored already; the stored token was not changed.".into(),
             "Generate a fresh jti for every access token.",
+        ),
+        Error::NoRowsHere => (
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            "a function that returns a table cannot be called here".into(),
+            "The caller takes a single value.".into(),
+            "Call it as SELECT * FROM the function.",
         ),
         Error::NoTable(name) => (
             ERRCODE_UNDEFINED_TABLE,

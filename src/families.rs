@@ -33,10 +33,8 @@ pub fn record(
         .set(Token::RevokedAt, is_revoked.then(now))
         .set(Token::Jti, jti)
         .set(Token::FamilyId, family_id);
-    match tokens.insert(token) {
-        true => Ok(!is_revoked),
-        false => Err(Error::TokenExists),
-    }
+    tokens.insert(token, || Error::TokenExists);
+    Ok(!is_revoked)
 }
 
 /// Revokes a family: its tokens, and those that are recorded for it later. How many of its tokens
@@ -47,11 +45,12 @@ pub fn revoke(
     family_id: &str,
 ) -> Result<i64, Error> {
     lock_key(families, family_id, pg_sys::ExclusiveLock);
-    let revocation = Values::default()
-        .set(Family::RevokedAt, now())
-        .set(Family::FamilyId, family_id);
-    // There it is, or there it was.
-    families.insert(revocation);
+    if families.find(family_id).is_none() {
+        let revocation = Values::default()
+            .set(Family::RevokedAt, now())
+            .set(Family::FamilyId, family_id);
+        families.insert(revocation, || Error::Damaged);
+    }
     let mut revoked = 0;
     let all: ControlFlow<Infallible> = tokens.walk(
         &BY_FAMILY,

@@ -6,6 +6,7 @@ use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::nullable::Nullable;
 use pgrx::pg_sys::JsonbIteratorToken as Token;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::jbvType::{jbvBinary, jbvNull, jbvNumeric, jbvString};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
@@ -38,17 +39,17 @@ impl Jsonb {
     }
 
     /// The members of an object, by name. Of anything else there are none.
-    pub fn members(&self) -> Members<'_> {
-        // SAFETY: the container is that of a detoasted jsonb.
-        let mut members = unsafe { Members::new(&raw mut (*self.0).root) };
-        if !self.is_object() {
-            members.end();
+    pub fn members(&self) -> Vec<(&str, Value<'_>)> {
+        match self.is_object() {
+            // SAFETY: the container is that of a detoasted jsonb.
+            true => unsafe { members(&raw mut (*self.0).root) },
+            false => Vec::new(),
         }
-        members
     }
 
     pub fn get(&self, name: &str) -> Option<Value<'_>> {
-        self.members()
+        let mut members = self.members().into_iter();
+        members
             .find(|member| member.0 == name)
             .map(|member| member.1)
     }
@@ -158,112 +159,104 @@ impl<'a> Json<'a> for Value<'a> {
             if (*container).header & pg_sys::JB_FARRAY == 0 {
                 return None;
             }
-            Members::new(container)
-                .map(|(_, element)| element.text())
-                .collect()
+            let elements = members(container).into_iter();
+            elements.map(|(_, element)| element.text()).collect()
         }
     }
 }
 
-/// The members of an object, or the elements of an array, without what lies in those.
-pub struct Members<'a> {
-    iterator: *mut pg_sys::JsonbIterator,
-    source: PhantomData<&'a str>,
+// pgrx's own declarations are each wrapped in a guard, which would cost as much as what they do.
+unsafe extern "C-unwind" {
+    fn JsonbIteratorInit(container: *mut pg_sys::JsonbContainer) -> *mut pg_sys::JsonbIterator;
+    fn JsonbIteratorNext(
+        iterator: *mut *mut pg_sys::JsonbIterator,
+        value: *mut pg_sys::JsonbValue,
+        skip_nested: bool,
+    ) -> Token::Type;
+    fn pushJsonbValue(
+        state: *mut *mut pg_sys::JsonbParseState,
+        token: Token::Type,
+        value: *mut pg_sys::JsonbValue,
+    ) -> *mut pg_sys::JsonbValue;
 }
 
-impl<'a> Members<'a> {
-    /// The container lives as long as the members.
-    unsafe fn new(container: *mut pg_sys::JsonbContainer) -> Members<'a> {
-        let mut members = Members {
-            // SAFETY: as the caller says.
-            iterator: unsafe { pg_sys::JsonbIteratorInit(container) },
-            source: PhantomData,
-        };
-        // The token that begins the container.
-        members.step();
-        members
-    }
-
-    fn step(&mut self) -> (Token::Type, Value<'a>) {
-        let mut value = Value::NULL;
-        // SAFETY: the iterator is where the last step left it.
-        let token =
-            unsafe { pg_sys::JsonbIteratorNext(&mut self.iterator, &mut value.value, true) };
-        (token, value)
-    }
-
-    fn end(&mut self) {
-        self.iterator = ptr::null_mut();
-    }
-}
-
-impl<'a> Iterator for Members<'a> {
-    type Item = (&'a str, Value<'a>);
-
-    fn next(&mut self) -> Option<(&'a str, Value<'a>)> {
-        if self.iterator.is_null() {
-            return None;
-        }
-        match self.step() {
-            (Token::WJB_KEY, name) => Some((name.text()?, self.step().1)),
-            (Token::WJB_ELEM, element) => Some(("", element)),
-            _ => {
-                self.end();
-                None
+/// The members of an object, or the elements of an array under empty names, without what lies in those.
+/// The container lives as long as they do.
+unsafe fn members<'a>(container: *mut pg_sys::JsonbContainer) -> Vec<(&'a str, Value<'a>)> {
+    let mut members = Vec::with_capacity(16);
+    let mut name = "";
+    // SAFETY: no frame of Rust that an error jumps over owns anything.
+    unsafe {
+        pg_guard_ffi_boundary(|| {
+            let mut iterator = JsonbIteratorInit(container);
+            let mut next = Value::NULL;
+            loop {
+                match JsonbIteratorNext(&mut iterator, &mut next.value, true) {
+                    Token::WJB_KEY => name = next.text().unwrap_or_default(),
+                    Token::WJB_VALUE | Token::WJB_ELEM => members.push((name, next)),
+                    Token::WJB_DONE => break,
+                    _ => {}
+                }
             }
-        }
+        });
     }
+    members
 }
 
-/// An object in the making. What is put into it is copied when it is built.
+/// An object in the making. What is put into it is copied when it is built. That is quicker where the
+/// names come in the order of a jsonb: the shorter ones first.
 pub struct Object<'a> {
-    state: *mut pg_sys::JsonbParseState,
-    source: PhantomData<&'a str>,
+    tokens: Vec<(Token::Type, Option<Value<'a>>)>,
 }
 
 impl<'a> Object<'a> {
     pub fn new() -> Object<'a> {
-        let mut object = Object {
-            state: ptr::null_mut(),
-            source: PhantomData,
-        };
-        object.push(Token::WJB_BEGIN_OBJECT, None);
-        object
+        let mut tokens = Vec::with_capacity(48);
+        tokens.push((Token::WJB_BEGIN_OBJECT, None));
+        Object { tokens }
     }
 
     /// Of two members with one name the later one stays.
     pub fn set(mut self, name: &'a str, value: Value<'a>) -> Object<'a> {
-        self.push(Token::WJB_KEY, Some(Value::text(name)));
-        self.push(Token::WJB_VALUE, Some(value));
+        self.push(Token::WJB_KEY, Value::text(name));
+        self.push(Token::WJB_VALUE, value);
         self
     }
 
     pub fn set_texts(mut self, name: &'a str, texts: &[&'a str]) -> Object<'a> {
-        self.push(Token::WJB_KEY, Some(Value::text(name)));
-        self.push(Token::WJB_BEGIN_ARRAY, None);
+        self.push(Token::WJB_KEY, Value::text(name));
+        self.tokens.push((Token::WJB_BEGIN_ARRAY, None));
         for text in texts {
-            self.push(Token::WJB_ELEM, Some(Value::text(text)));
+            self.push(Token::WJB_ELEM, Value::text(text));
         }
-        self.push(Token::WJB_END_ARRAY, None);
+        self.tokens.push((Token::WJB_END_ARRAY, None));
         self
     }
 
-    pub fn set_all(self, members: impl Iterator<Item = (&'a str, Value<'a>)>) -> Object<'a> {
+    pub fn set_all(self, members: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Object<'a> {
+        let members = members.into_iter();
         members.fold(self, |object, (name, value)| object.set(name, value))
     }
 
     pub fn build(mut self) -> Jsonb {
-        let object = self.push(Token::WJB_END_OBJECT, None);
-        // SAFETY: the end of the outermost container answers all of it.
-        Jsonb(unsafe { pg_sys::JsonbValueToJsonb(object) })
+        self.tokens.push((Token::WJB_END_OBJECT, None));
+        // SAFETY: the tokens come in the order of a JSON text, and what they point to is there; the
+        // last one answers all of it. No frame of Rust that an error jumps over owns anything.
+        unsafe {
+            pg_guard_ffi_boundary(|| {
+                let (mut state, mut object) = (ptr::null_mut(), ptr::null_mut());
+                for (token, value) in &mut self.tokens {
+                    let value = value.as_mut();
+                    let value = value.map_or(ptr::null_mut(), |value| &raw mut value.value);
+                    object = pushJsonbValue(&mut state, *token, value);
+                }
+                Jsonb(pg_sys::JsonbValueToJsonb(object))
+            })
+        }
     }
 
-    fn push(&mut self, token: Token::Type, value: Option<Value<'a>>) -> *mut pg_sys::JsonbValue {
-        let mut value = value.map(|value| value.value);
-        let value = value.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
-        // SAFETY: tokens come in the order of a JSON text; the value is copied into the state, and
-        // what it points to lives until `build`.
-        unsafe { pg_sys::pushJsonbValue(&mut self.state, token, value) }
+    fn push(&mut self, token: Token::Type, value: Value<'a>) {
+        self.tokens.push((token, Some(value)));
     }
 }
 

@@ -11,6 +11,7 @@ mod jsonb;
 mod numeric_date;
 mod reuse;
 mod rollback;
+mod rows;
 mod secret;
 mod settings;
 mod stats;

@@ -15,12 +15,12 @@ const PAYLOAD: usize = 7999;
 /// What a replay is told of the redemption that it repeats: whose it was, overlaid with what the
 /// redeemer said (a null there wins).
 pub fn redemption(row: &Row<Code>) -> Result<Jsonb, Error> {
-    let meta: Jsonb = row.get(Code::ConsumedMeta).ok_or(Error::Damaged)?;
+    let meta: Option<Jsonb> = row.get(Code::ConsumedMeta);
     let subject = row.text(Code::Subject).ok_or(Error::Damaged)?;
     Ok(Object::new()
         .set("family_id", Value::text_or_null(row.text(Code::FamilyId)))
         .set("subject", Value::text(subject))
-        .set_all(meta.members())
+        .set_all(meta.as_ref().map(Jsonb::members).unwrap_or_default())
         .build())
 }
 

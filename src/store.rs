@@ -113,8 +113,7 @@ pub fn put(
     let expires_at = numeric_date::to_timestamp(expires_at).ok_or(Error::ExpiresAt)?;
     let cnf = |jkt| Object::new().set(JKT, Value::text(jkt)).build();
     let claims = grant.claims.and_then(Value::to_jsonb);
-    let extra =
-        (!grant.extra.is_empty()).then(|| Object::new().set_all(grant.extra.into_iter()).build());
+    let extra = (!grant.extra.is_empty()).then(|| Object::new().set_all(grant.extra).build());
     let row = Values::default()
         .set(Code::ExpiresAt, expires_at)
         .set(Code::InsertedAt, now())
@@ -138,10 +137,8 @@ pub fn put(
             claims.unwrap_or_else(|| Object::new().build()),
         )
         .set(Code::Extra, extra);
-    match codes.insert(row) {
-        true => Ok(()),
-        false => Err(Error::Exists),
-    }
+    codes.insert(row, || Error::Exists);
+    Ok(())
 }
 
 /// The entry of a live code.
@@ -208,9 +205,12 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
         if is_redeemed(&row) {
             return Ok(marked);
         }
+        // NULL says the same as an empty object, and needs no room: the row stays as long as it was, and
+        // the WAL gets what differs.
+        let told = (!meta.members().is_empty()).then_some(meta);
         let redeemed = Values::default()
             .set(Code::ConsumedSuccess, true)
-            .set(Code::ConsumedMeta, meta);
+            .set(Code::ConsumedMeta, told);
         // Done only for the newest version of the row: no replay came between.
         if codes.update(&row, redeemed, Rival::Wait) == Update::Done {
             return Ok(marked);
@@ -235,24 +235,23 @@ fn entry(row: &Row<Code>) -> Result<Entry, Error> {
     let claims: Jsonb = row.get(Code::Claims).ok_or(Error::Damaged)?;
     let cnf: Option<Jsonb> = row.get(Code::Cnf);
     let extra: Option<Jsonb> = row.get(Code::Extra);
+    let dpop_jkt = match &cnf {
+        Some(cnf) => cnf.get(JKT).ok_or(Error::Damaged)?,
+        None => Value::NULL,
+    };
+    // In the order of a jsonb.
     let mut data = Object::new()
-        .set("client_id", text(Code::ClientId)?)
-        .set("subject", text(Code::Subject)?)
-        .set("redirect_uri", text(Code::RedirectUri)?)
-        .set_texts("scope", &scope)
-        .set_texts("resource", &resource)
-        .set("code_challenge", optional(Code::CodeChallenge))
-        .set("code_challenge_method", optional(Code::CodeChallengeMethod))
         .set("nonce", optional(Code::Nonce))
+        .set_texts("scope", &scope)
+        .set("claims", claims.value())
+        .set("subject", text(Code::Subject)?)
+        .set("dpop_jkt", dpop_jkt)
+        .set_texts("resource", &resource)
+        .set("client_id", text(Code::ClientId)?)
         .set("family_id", optional(Code::FamilyId))
-        .set("claims", claims.value());
-    data = data.set(
-        "dpop_jkt",
-        match &cnf {
-            Some(cnf) => cnf.get(JKT).ok_or(Error::Damaged)?,
-            None => Value::NULL,
-        },
-    );
+        .set("redirect_uri", text(Code::RedirectUri)?)
+        .set("code_challenge", optional(Code::CodeChallenge))
+        .set("code_challenge_method", optional(Code::CodeChallengeMethod));
     if let Some(extra) = &extra {
         data = data.set_all(extra.members());
     }

@@ -5,7 +5,7 @@
 //! message or pipeline, by a function around the call, by another part of the same query. Only
 //! what is known to be safe counts as safe.
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::{PgLogLevel, pg_guard, pg_sys};
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr;
@@ -13,12 +13,18 @@ use std::ptr;
 /// Entries above this many bytes may leave the server's send buffer (8 kB) before the commit.
 pub const SENT_AFTER_COMMIT: usize = 4096;
 
+/// synchronous_commit = on.
+const FLUSHED: i32 = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32;
+
 thread_local! {
-    /// Whether interrupts wait for this transaction's commit.
-    static HELD: Cell<bool> = const { Cell::new(false) };
+    /// The settings to go back to when this transaction, for whose commit interrupts wait, has ended.
+    static HELD: Cell<Option<Settings>> = const { Cell::new(None) };
     /// The innermost query that runs, if it has no row limit.
     static RUN_TO_END: Cell<*const pg_sys::QueryDesc> = const { Cell::new(ptr::null()) };
 }
+
+/// synchronous_commit and client_min_messages.
+type Settings = (i32, i32);
 
 /// The hook that was there before ours.
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
@@ -49,23 +55,27 @@ unsafe fn waits_for_standbys() -> bool {
 /// To be called after the spend where `is_final`: the statement commits as soon as it ends, even in
 /// a pipeline, flushed to disk, and cannot be cancelled before. Nor is anything else told to the
 /// client before, since each message would send the row along.
+///
+/// SET LOCAL would do for the settings, but costs as much as the spend's own write.
 pub fn commit_at_once() {
-    flush_on_commit();
-    set_local(c"client_min_messages", c"error");
-    // SAFETY: sets variables of this backend. The interrupts are resumed when this transaction
-    // commits; an ERROR resets the counter itself.
+    // SAFETY: sets variables of this backend, until the transaction ends. The interrupts are resumed
+    // when it commits; an ERROR resets the counter itself.
     unsafe {
+        HELD.set(Some((
+            pg_sys::synchronous_commit,
+            pg_sys::client_min_messages,
+        )));
+        pg_sys::synchronous_commit = pg_sys::synchronous_commit.max(FLUSHED);
+        pg_sys::client_min_messages = PgLogLevel::ERROR as i32;
         pg_sys::MyXactFlags |= pg_sys::XACT_FLAGS_NEEDIMMEDIATECOMMIT as i32;
         pg_sys::InterruptHoldoffCount += 1;
     }
-    HELD.set(true);
 }
 
 /// Makes the commit of this transaction wait as synchronous_commit = on does, if it would not.
 pub fn flush_on_commit() {
-    let on = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32;
     // SAFETY: reads a variable of this backend.
-    if unsafe { pg_sys::synchronous_commit } < on {
+    if unsafe { pg_sys::synchronous_commit } < FLUSHED {
         set_local(c"synchronous_commit", c"on");
     }
 }
@@ -108,18 +118,19 @@ unsafe extern "C-unwind" fn at_transaction_end(
     event: pg_sys::XactEvent::Type,
     _argument: *mut std::ffi::c_void,
 ) {
-    if !HELD.get() {
-        return;
-    }
-    match event {
-        pg_sys::XactEvent::XACT_EVENT_COMMIT => {
-            HELD.set(false);
-            // SAFETY: undoes the increment of commit_at_once.
-            unsafe { pg_sys::InterruptHoldoffCount -= 1 };
-        }
+    let resumes = match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => 1,
         // The ERROR that led here has reset the counter.
-        pg_sys::XactEvent::XACT_EVENT_ABORT => HELD.set(false),
-        _ => {}
+        pg_sys::XactEvent::XACT_EVENT_ABORT => 0,
+        _ => return,
+    };
+    if let Some((synchronous_commit, client_min_messages)) = HELD.take() {
+        // SAFETY: undoes what commit_at_once did.
+        unsafe {
+            pg_sys::synchronous_commit = synchronous_commit;
+            pg_sys::client_min_messages = client_min_messages;
+            pg_sys::InterruptHoldoffCount -= resumes;
+        }
     }
 }
 

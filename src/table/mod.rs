@@ -18,13 +18,14 @@ pub use self::columns::{Code, Columns, Family, Token};
 pub use self::scan::{Index, Key, Walk};
 
 use self::slot::Slot;
-use self::write::{
-    Entries, Indexes, delete_tuple, insert_index_entries, insert_tuple, update_tuple,
-};
+use self::write::{Reason, delete_tuple, insert_index_entries, insert_tuple, update_tuple};
 use crate::error::Error;
 use crate::secret;
-use pgrx::{FromDatum, IntoDatum, check_for_interrupts, pg_sys};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::{FromDatum, IntoDatum, PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
+use std::ffi::CStr;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::ptr;
 
 /// What a function is about to do with the table.
@@ -168,40 +169,51 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Inserts a row unless its key exists: the steps of INSERT … ON CONFLICT DO NOTHING, because a
-    /// plain insertion would report the key in its error. Waits for a rival insertion of the same
-    /// key to commit or abort. False: the key exists.
-    pub fn insert(&self, values: Values<C>) -> bool {
+    /// Inserts a row. Waits for a rival insertion of the same key to commit or abort; where the key
+    /// exists, `exists` is raised instead of PostgreSQL's own error, which would tell the log the key.
+    pub fn insert(&self, values: Values<C>, exists: fn() -> Error) {
         let slot = Slot::of(self.rel);
         slot.fill(None, values);
-        let indexes = Indexes::open(self.rel, true);
-        let inserted = loop {
-            check_for_interrupts!();
-            if indexes.conflict(&slot) {
-                break false;
+        insert_tuple(self.rel, &slot);
+        // What PostgreSQL raises 23505 after is undone with the transaction; it holds no lock of a page.
+        let caught = PgTryBuilder::new(AssertUnwindSafe(|| {
+            insert_index_entries(self.rel, &slot, Reason::Inserted);
+            None
+        }))
+        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, Some)
+        .execute();
+        if let Some(error) = caught {
+            if self.names_primary_key(&error) {
+                ErrorReport::from(exists()).report(PgLogLevel::ERROR);
             }
-            if indexes.insert_speculatively(&slot) {
-                break true;
-            }
-        };
-        indexes.close();
+            error.rethrow();
+        }
         self.end_change();
-        inserted
+    }
+
+    /// Whether it is the primary key that an error speaks of, and not a unique index that an
+    /// administrator added. In every language the message names the index.
+    fn names_primary_key(&self, error: &CaughtError) -> bool {
+        // SAFETY: pkey is open; its name ends with a NUL byte.
+        let name = unsafe { CStr::from_ptr((*(*self.pkey).rd_rel).relname.data.as_ptr()) };
+        let is_of_name = |char: char| char.is_alphanumeric() || char == '_' || char == '$';
+        match error {
+            CaughtError::PostgresError(report) => report
+                .message()
+                .split(|char| !is_of_name(char))
+                .any(|word| word.as_bytes() == name.to_bytes()),
+            _ => false,
+        }
     }
 
     /// Replaces a row version by a newer one.
     pub fn update(&self, row: &Row<C>, values: Values<C>, rival: Rival) -> Update {
         let slot = Slot::of(self.rel);
         slot.fill(Some(&row.slot), values);
-        let indexes = match update_tuple(self.rel, &row.slot, &slot, rival) {
-            Ok(indexes) => indexes,
+        match update_tuple(self.rel, &row.slot, &slot, rival) {
+            Ok(None) => {}
+            Ok(Some(reason)) => insert_index_entries(self.rel, &slot, reason),
             Err(update) => return update,
-        };
-        match indexes {
-            Entries::None => {}
-            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-            Entries::Summarizing => insert_index_entries(self.rel, &slot, true),
-            Entries::All => insert_index_entries(self.rel, &slot, false),
         }
         self.end_change();
         Update::Done
@@ -224,7 +236,7 @@ impl<C: Columns> Table<C> {
         let update = delete_tuple(self.rel, &row.slot);
         if update == Update::Done {
             insert_tuple(self.rel, &slot);
-            insert_index_entries(self.rel, &slot, false);
+            insert_index_entries(self.rel, &slot, Reason::Updated);
             self.end_change();
         }
         update

@@ -1,0 +1,90 @@
+//! What a function answers that returns a table: at most one row. It goes straight to where the caller
+//! looks for it, under the caller's own description of it: pgrx would read that from the catalogs
+//! anew in each call, which takes as long as finding the code.
+
+use crate::error::Error;
+use pgrx::callconv::RetAbi;
+use pgrx::pg_sys::SetFunctionReturnMode::{SFRM_Materialize, SFRM_Materialize_Random};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::{PgLogLevel, pg_sys};
+
+/// At most one row of N columns.
+pub struct Rows<const N: usize>(Option<[Option<pg_sys::Datum>; N]>);
+
+impl<const N: usize> Rows<N> {
+    pub fn none() -> Rows<N> {
+        Rows(None)
+    }
+
+    pub fn one(row: [Option<pg_sys::Datum>; N]) -> Rows<N> {
+        Rows(Some(row))
+    }
+
+    /// Puts the row into a tuplestore, as materialize mode does.
+    unsafe fn store(self, caller: &mut pg_sys::ReturnSetInfo) {
+        // SAFETY: the caller's context outlives the call, and so does the tuplestore that is made in
+        // its memory; the description has as many columns as the function, N.
+        unsafe {
+            let context = (*caller.econtext).ecxt_per_query_memory;
+            let context = std::mem::replace(&mut *(&raw mut pg_sys::CurrentMemoryContext), context);
+            let random = caller.allowedModes as u32 & SFRM_Materialize_Random != 0;
+            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
+            pg_sys::CurrentMemoryContext = context;
+            if let Some(row) = self.0 {
+                let mut nulls = row.map(|value| value.is_none());
+                let mut values = row.map(|value| value.unwrap_or(pg_sys::Datum::null()));
+                let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+                pg_sys::tuplestore_putvalues(store, caller.expectedDesc, values, nulls);
+            }
+            caller.returnMode = SFRM_Materialize;
+            caller.setResult = store;
+        }
+    }
+}
+
+// SAFETY: what is returned is what PostgreSQL expects of a function in materialize mode: NULL, and the
+// rows in the caller's ReturnSetInfo.
+unsafe impl<const N: usize> RetAbi for Rows<N> {
+    type Item = Self;
+    type Ret = Self;
+
+    fn to_ret(self) -> Self {
+        self
+    }
+
+    unsafe fn box_ret_in_fcinfo(function: pg_sys::FunctionCallInfo, rows: Self) -> pg_sys::Datum {
+        // SAFETY: fcinfo is that of the running function; a node says of what type it is.
+        unsafe {
+            let caller = (*function).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            match caller.as_mut() {
+                Some(caller)
+                    if caller.type_ == pg_sys::NodeTag::T_ReturnSetInfo
+                        && caller.allowedModes as u32 & SFRM_Materialize != 0
+                        && !caller.expectedDesc.is_null()
+                        && (*caller.expectedDesc).natts as usize == N =>
+                {
+                    rows.store(caller);
+                }
+                _ => ErrorReport::from(Error::NoRowsHere).report(PgLogLevel::ERROR),
+            }
+            (*function).isnull = true;
+        }
+        pg_sys::Datum::null()
+    }
+
+    unsafe fn move_into_fcinfo_fcx(self, _: pg_sys::FunctionCallInfo) {}
+
+    unsafe fn fill_fcinfo_fcx(&self, _: pg_sys::FunctionCallInfo) {}
+}
+
+// SAFETY: the functions say themselves what SQL declares them.
+unsafe impl<const N: usize> SqlTranslatable for Rows<N> {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Rows);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Err(ArgumentError::Table);
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("record")));
+}
