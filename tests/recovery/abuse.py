@@ -123,7 +123,7 @@ class Client(Worker):
         if random.random() < 0.1:
             self.ask("code_get", self.recent())
             self.ask("code_access_token_revoked", self.recent())
-        if random.random() < 0.002:
+        if random.random() < 0.001:
             self.ask("code_sweep", 100)
 
     def put(self):
