@@ -64,10 +64,11 @@ isolation() {
   regression isolation "$PGXS/../test/isolation/pg_isolation_regress"
 }
 
-# The Perl tests start and crash clusters of their own, and keep logs of what they did.
+# The Perl tests start and crash clusters of their own, and keep logs of what they did. RECOVERY names
+# one of them.
 recovery() {
   local test name before
-  for test in "$work"/tests/recovery/*.pl; do
+  for test in "$work"/tests/recovery/${RECOVERY:-*}.pl; do
     name=$(basename "$test" .pl) before=$failed
     say "recovery: $name"
     run_tap "$name" as_postgres env PATH="$PG_BIN:$PATH" \

@@ -1,0 +1,133 @@
+# 32 clients abuse the store while backends are shot, the server crashes, and tables are vacuumed, swept and
+# rewritten below them; then what they were answered is compared with what is stored, and amcheck reads the
+# files. For ABUSE_SECONDS, 20 if it is not set.
+use strict;
+use warnings;
+use AttestoCodes;
+use FindBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $seconds = $ENV{ABUSE_SECONDS} // 20;
+
+# PostgreSQL's defaults, where the test framework has others; autovacuum, checkpoints and sweeps without a pause.
+my $node = new_primary('abuse',
+	'max_connections = 100', 'shared_buffers = 128MB', 'wal_log_hints = off', 'restart_after_crash = on',
+	'autovacuum_naptime = 1s', 'autovacuum_vacuum_threshold = 20', 'autovacuum_vacuum_scale_factor = 0.01',
+	'autovacuum_vacuum_insert_threshold = 20', 'autovacuum_analyze_threshold = 20',
+	'autovacuum_vacuum_cost_delay = 0', 'log_autovacuum_min_duration = 0',
+	'checkpoint_timeout = 30s', 'max_wal_size = 48MB', 'min_wal_size = 32MB', "log_line_prefix = '%m [%p] %e '",
+	"shared_preload_libraries = 'attesto_codes'", "attesto_codes.sweep_interval = '1s'", "attesto_codes.reuse_retention = '2s'");
+$node->safe_psql('postgres', 'CREATE EXTENSION amcheck');
+
+sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
+sub none { my ($sql, $what) = @_; is(sql($sql), '', $what); return; }
+sub at_least { my ($least, $sql, $what) = @_; my $got = sql($sql); cmp_ok($got, '>=', $least, "$what: $got"); return; }
+
+my $folder = PostgreSQL::Test::Utils::tempdir();
+is(system("$FindBin::Bin/abuse.py", $node->connstr('postgres'), $seconds, $folder), 0,
+	"$seconds seconds, and every client came to its end");
+# The last shot may have crashed the server.
+ok($node->poll_query_until('postgres', 'SELECT true'), 'the server is there');
+my $log = slurp_file($node->logfile);
+
+sql(qq(CREATE TABLE events (what text, code text, answer text, began float8, ended float8);
+	COPY events FROM PROGRAM 'cat "$folder"/*.log';
+	CREATE INDEX ON events (code, what);
+	ANALYZE events));
+note(sql('SELECT what, answer, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2'));
+
+# The run was what it should be.
+at_least(50 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'ok'), 'takes that answered ok');
+at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'error'), 'presentations of spent codes');
+at_least($seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'consumed'), 'presentations of redeemed codes');
+at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_mark_consumed' AND answer = 'replayed'), 'marks that answered replayed');
+at_least($seconds, q(SELECT count(*) FROM events WHERE what IN ('SIGTERM', 'SIGINT')), 'backends and workers terminated or cancelled');
+at_least($seconds / 20, q(SELECT count(*) FROM events WHERE what = 'SIGKILL'), 'crashes of the server');
+at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'rewritten'), 'tables rewritten');
+my $vacuums = () = $log =~ /automatic vacuum of table "postgres\.public\.authorization/g;
+my $sweeps = (() = $log =~ /attesto_codes swept/g) + sql(q(SELECT count(*) FROM events WHERE what = 'code_sweep' AND answer ~ '^[1-9]\d*$'));
+my $checkpoints = () = $log =~ /checkpoint complete/g;
+cmp_ok($vacuums, '>=', $seconds / 5, "automatic vacuums: $vacuums");
+cmp_ok($sweeps, '>=', $seconds / 10, "sweeps that removed something: $sweeps");
+cmp_ok($checkpoints, '>=', $seconds / 20, "checkpoints: $checkpoints");
+
+# What the clients were answered.
+none(q(SELECT what, answer, count(*) FROM events WHERE answer LIKE 'unexpected%' GROUP BY 1, 2), 'no client met an error that is not documented');
+none(q(SELECT code FROM events WHERE what = 'code_take' AND answer = 'ok' GROUP BY 1 HAVING count(*) > 1), 'no code was given twice');
+none(q(SELECT code FROM events ok JOIN events live USING (code)
+	WHERE ok.what = 'code_take' AND ok.answer = 'ok' AND live.what = 'code_get' AND live.answer = 'live' AND live.began > ok.ended),
+	'no code was seen live after its take');
+none(q(SELECT code FROM events mark JOIN events replay USING (code)
+	WHERE mark.what = 'code_mark_consumed' AND mark.answer = 'ok' AND replay.what = 'code_take' AND replay.answer = 'error' AND replay.ended < mark.began),
+	'no replay before a mark was forgotten');
+none(q(SELECT code FROM events reuse WHERE what = 'code_take' AND answer = 'consumed'
+	AND NOT EXISTS (SELECT FROM events mark WHERE mark.code = reuse.code AND mark.what = 'redeeming' AND mark.began < reuse.ended)),
+	'no code was called redeemed that nobody redeemed');
+# Of codes that were stored for sure, and that no sweep removes. A call whose answer was lost may have spent one.
+none(q(SELECT code FROM events put JOIN events spent USING (code)
+	WHERE put.what = 'stored' AND put.answer = 'on' AND code LIKE 'long%' AND spent.what = 'code_take' AND spent.answer = 'error'
+	AND NOT EXISTS (SELECT FROM events winner WHERE winner.code = put.code AND winner.what = 'code_take'
+		AND winner.answer IN ('ok', 'lost', '57014', '57P01', '57P02'))),
+	'no code was refused that nobody had presented');
+
+# What is stored, compared with what was answered. What a client with synchronous_commit = off was told may be
+# lost with a crash, but for a take's ok.
+none(q(SELECT code FROM events JOIN authorizations ON code_hash = code WHERE what = 'code_take' AND answer = 'ok' AND consumed_at IS NULL),
+	'no code that was given is live');
+none(q(SELECT code FROM events LEFT JOIN authorizations ON code_hash = code
+	WHERE what = 'stored' AND answer = 'on' AND code LIKE 'long%' AND subject IS DISTINCT FROM code
+	UNION ALL SELECT code FROM events WHERE what = 'code_mark_consumed' AND answer = 'missing' AND code LIKE 'long%'),
+	'no code was lost');
+none(q(SELECT code FROM events LEFT JOIN authorizations ON code_hash = code
+	WHERE what = 'redeemed' AND answer = 'on' AND code LIKE 'long%' AND consumed_success IS NOT TRUE),
+	'no redemption was lost');
+none(q(SELECT code FROM events LEFT JOIN authorization_access_tokens ON jti = code
+	WHERE what = 'revoked' AND answer = 'on' AND code LIKE 'long%' AND revoked_at IS NULL),
+	'no revocation was lost');
+none(q(SELECT jti FROM authorization_access_tokens token JOIN authorization_revoked_families USING (family_id) WHERE token.revoked_at IS NULL),
+	'no token of a revoked family is valid');
+ok($node->poll_query_until('postgres', q(SELECT due = 0 FROM code_stats())), 'sweeps go on until nothing is due');
+
+# What is in the files.
+my %keys = (authorizations => 'code_hash', authorization_access_tokens => 'jti', authorization_revoked_families => 'family_id');
+my $tables = 'FROM pg_class t WHERE t.relname IN (' . join(', ', map { "'$_'" } sort keys %keys) . ')';
+my $indexes = "FROM pg_index WHERE indisvalid AND indrelid IN (SELECT oid $tables)";
+is(sql("SELECT count(*) $indexes"), 7, 'every index is there');
+none(qq(SELECT relname, found.* FROM (SELECT t.oid, relname, reltoastrelid $tables) t, LATERAL (
+	SELECT * FROM verify_heapam(t.oid, check_toast => true)
+	UNION ALL SELECT * FROM verify_heapam(reltoastrelid) WHERE reltoastrelid <> 0) found), 'verify_heapam finds nothing');
+for my $check ('bt_index_check(indexrelid, true)', 'bt_index_parent_check(indexrelid, true, true)')
+{
+	my ($status, $out, $err) = $node->psql('postgres', "SELECT $check $indexes", on_error_stop => 1);
+	is("$status $err", '0 ', "$check finds nothing");
+}
+my $sequential = 'SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off';
+none("$sequential; SELECT $keys{$_} FROM $_ GROUP BY 1 HAVING count(*) > 1", "$_ holds each $keys{$_} once") for sort keys %keys;
+# By each index in its order, and without any, in one snapshot: sweeps go on.
+none(q(BEGIN ISOLATION LEVEL REPEATABLE READ;
+	CREATE FUNCTION pg_temp.count(query text, by_index text) RETURNS bigint LANGUAGE plpgsql
+	SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+	DECLARE result bigint;
+	BEGIN
+	  PERFORM set_config('enable_indexscan', by_index, true), set_config('enable_indexonlyscan', by_index, true);
+	  EXECUTE query INTO result;
+	  RETURN result;
+	END $$;
+	SELECT indexrelid::regclass ) . $indexes . q(
+	AND pg_temp.count(format('SELECT count(*) FROM (SELECT %1$s FROM %2$s ORDER BY 1 OFFSET 0) rows',
+	      pg_get_indexdef(indexrelid, 1, false), indrelid::regclass), 'on')
+	    <> pg_temp.count(format('SELECT count(*) FROM %s', indrelid::regclass), 'off');
+	COMMIT), 'each index leads to as many rows as there are');
+
+# What the server says. With each line its SQLSTATE: 08 is a client that went away.
+$log = slurp_file($node->logfile);
+my @lines = grep { !/^\S+ \S+ \S+ \[\d+\] (08\w{3}|40P01|55P03|57014|57P0[123]) / } $log =~ /^(.* (?:ERROR|FATAL|PANIC):  .*)$/mg;
+is(join("\n", @lines), '', 'the log has no error that is not documented');
+unlike($log, qr/TRAP|panicked|WARNING:  (?!terminating connection)/, 'and nothing that looks like a bug');
+my %killed = map { $_ => 1 } split(/\n/, sql(q(SELECT code FROM events WHERE what = 'SIGKILL')));
+my @died = grep { !(/\(PID (\d+)\) was terminated by signal 9/ && $killed{$1}) } $log =~ /^(.* was terminated by signal .*)$/mg;
+is(join("\n", @died), '', 'no process died of a signal but those that were killed');
+
+$node->stop;
+done_testing();
