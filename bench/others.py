@@ -4,7 +4,7 @@ line in it goes from their minimum to their maximum. What stores nothing is left
 import sys
 from statistics import median
 
-OURS, THEIRS = "#1f5fa8", "#9aa7b4"
+OURS, THEIRS = "#4a86c8", "#a9b4be"
 WIDTH, LEFT, TOP, BAR, GAP = 620, 120, 34, 18, 8
 
 

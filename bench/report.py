@@ -8,6 +8,7 @@ report.py sizes: the table of sweep.sh, from its lines: title, mixture, rows, ro
 report.py section RESULTS.md TITLE: puts its input there, below LIFE, in place of what has that title."""
 import re
 import sys
+import textwrap
 from statistics import median
 
 
@@ -104,16 +105,16 @@ GAPS = {
             "the evidence of a redemption goes when the code expires.",
     "hydra": "two requests can redeem one code: both read it as active, and the UPDATE does not check it (fosite#778). A "
              "ROLLBACK makes the code live again. A failed check does not spend it; after one of PKCE the challenge is gone, "
-             "and unless PKCE is enforced the next request passes without a verifier (fosite#883). Nothing removes old codes "
-             "(hydra#3559).",
+             "and unless PKCE is enforced the next request passes without a verifier (fosite#883). The janitor leaves old "
+             "codes (hydra#3559).",
     "spring": "two requests can redeem one code: SELECT, then UPDATE of the whole row without a version; the row then knows "
               "the tokens of only one. Of the failed checks only a wrong client spends the code. The code is stored as it "
               "is, unhashed. Nothing removes old rows (spring-authorization-server#556, #1266).",
     "doorkeeper": "a ROLLBACK makes the code live again. A failed check does not spend it. The code is stored as it is, "
                   "unless hashing is turned on. The clean-up removes used codes however recent, and the evidence with them.",
     "redis": "no evidence: a replay looks like an unknown code, there is nothing to mark and no token to revoke. It is outside "
-             "the transaction that stores the tokens. Replication is asynchronous: a failover may lose a code, or bring "
-             "one back that was taken.",
+             "the transaction that stores the tokens. Replication is asynchronous: even with WAIT a failover may lose a code, "
+             "or bring one back that was taken, while a commit of PostgreSQL can wait for its standby.",
     "floor": "stores nothing.",
 }
 
@@ -133,7 +134,7 @@ def others_table(settings, _):
     print(f"\nWhat they do not guarantee, and {ours} does:")
     for name in next(iter(settings.values())):
         if name in GAPS:
-            print(f"- {name}: {GAPS[name]}")
+            print(textwrap.fill(f"- {name}: {GAPS[name]}", 120, subsequent_indent="  "))
 
 
 def met(aim):

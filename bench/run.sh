@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh [SCENARIO …]: cycles, takes, million, others; without arguments all of them. Ours beside the
-# seed's SQL, and others', in turns, on private clusters. Prints and writes RESULTS.md. README.md says what it means.
+# seed's SQL and others', in turns, on private clusters. Prints and writes RESULTS.md, and others.svg.
+# README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
 . "$ROOT/bench/common.sh"
