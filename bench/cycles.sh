@@ -22,6 +22,12 @@ empty() {
 cycles() { load "$1.cycle" "$2" "$3" -T "$SECONDS_PER_RUN" | awk '/^tps/ {print $3}'; }
 cycles_on_empty() { empty; cycles "$@"; }
 
+# Who stores anything: its redeemed codes.
+declare -A REDEEMED=(
+  [attesto_codes]="authorizations WHERE consumed_at IS NOT NULL AND consumed_success"
+  [seed]="attesto_authorization_codes WHERE consumed_at IS NOT NULL AND consumed_success"
+)
+
 # Every cycle must end with a redeemed code: a rate of misses means nothing.
 check_cycles() {
   local store mode redeemed
@@ -29,7 +35,7 @@ check_cycles() {
     for mode in prepared simple; do
       empty
       load "$store.cycle" "$mode" 2 -t 10 >/dev/null
-      redeemed=$(query -c "SELECT count(*) FROM ${TABLE[$store]} WHERE consumed_at IS NOT NULL AND consumed_success")
+      redeemed=$(query -c "SELECT count(*) FROM ${REDEEMED[$store]}")
       [ "$redeemed" = 20 ] || die "$store, $mode: $redeemed of 20 cycles redeemed their code"
     done
   done

@@ -8,6 +8,7 @@ report.py sizes: the table of sweep.sh, from its lines: title, mixture, rows, ro
 report.py section RESULTS.md TITLE: puts its input there, below LIFE, in place of what has that title."""
 import re
 import sys
+import textwrap
 from statistics import median
 
 
@@ -97,6 +98,45 @@ def takes_table(settings, _):
     print("- Without preload p50 below 10 ms:", "; ".join(p50s) + ".")
 
 
+OTHERS = "Other ways to store a code"
+# What is known of each from its sources and its issues.
+GAPS = {
+    "seed": "a ROLLBACK of the caller's transaction makes the code live again; a replay between take and mark goes unseen; "
+            "the evidence of a redemption goes when the code expires.",
+    "hydra": "two requests can redeem one code: both read it as active, and the UPDATE does not check it (fosite#778). A "
+             "ROLLBACK makes the code live again. A failed check does not spend it; after one of PKCE the challenge is gone, "
+             "and unless PKCE is enforced the next request passes without a verifier (fosite#883). The janitor leaves old "
+             "codes (hydra#3559).",
+    "spring": "two requests can redeem one code: SELECT, then UPDATE of the whole row without a version; the row then knows "
+              "the tokens of only one. Of the failed checks only a wrong client spends the code. The code is stored as it "
+              "is, unhashed. Nothing removes old rows (spring-authorization-server#556, #1266).",
+    "doorkeeper": "a ROLLBACK makes the code live again. A failed check does not spend it. The code is stored as it is, "
+                  "unless hashing is turned on. The clean-up removes used codes however recent, and the evidence with them.",
+    "redis": "no evidence: a replay looks like an unknown code, there is nothing to mark and no token to revoke. It is outside "
+             "the transaction that stores the tokens. Replication is asynchronous: even with WAIT a failover may lose a code, "
+             "or bring one back that was taken, while a commit of PostgreSQL can wait for its standby.",
+    "floor": "stores nothing.",
+}
+
+
+def others_table(settings, _):
+    ours = next(iter(next(iter(settings.values()))))
+    print(f"Cycles a second over all rounds, each the life of one code; ratio: {ours} to the contender in the same round, over 1")
+    print(f"where {ours} is faster. `-M prepared`. The cycles differ in what they do and promise, see below and README.md.\n")
+    print("| contender | clients | cycles/s min | median | max | ratio min | median | max |")
+    print("|---|" + "---:|" * 7)
+    for (_, clients), runs in settings.items():
+        for name, by_round in runs.items():
+            rates = [figures[0] for figures in by_round.values()]
+            cells = [f"{rate:,.0f}" for rate in (min(rates), median(rates), max(rates))]
+            cells += [f"{ratio:.2f}" for ratio in ratios(runs[ours], by_round)] if name != ours else [""] * 3
+            print(f"| {name} | {clients} |", " | ".join(cells), "|")
+    print(f"\nWhat they do not guarantee, and {ours} does:")
+    for name in next(iter(settings.values())):
+        if name in GAPS:
+            print(textwrap.fill(f"- {name}: {GAPS[name]}", 120, subsequent_indent="  "))
+
+
 def met(aim):
     return "**met**" if aim else "**not met**"
 
@@ -110,7 +150,7 @@ def tables(lines):
     for (title, sync), settings in found.items():
         setting = "fsync = off" if sync == "fsync-off" else f"synchronous_commit = {sync}"
         print(f"\n## {title}, {setting}\n")
-        (takes_table if title == "Takes" else cycles_table)(settings, sync)
+        {"Takes": takes_table, OTHERS: others_table}.get(title, cycles_table)(settings, sync)
 
 
 if sys.argv[1:2] == ["percentiles"]:

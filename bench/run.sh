@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh [SCENARIO …]: cycles, takes, million; without arguments all of them. Ours beside the seed's
-# SQL, in turns, on private clusters. Prints and writes RESULTS.md. README.md says what it means.
+# run.sh [SCENARIO …]: cycles, takes, million, others; without arguments all of them. Ours beside the
+# seed's SQL and others', in turns, on private clusters. Prints and writes RESULTS.md, and others.svg.
+# README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
 . "$ROOT/bench/common.sh"
@@ -15,6 +16,7 @@ declare -A TABLE=([attesto_codes]=authorizations [seed]=attesto_authorization_co
 
 . "$ROOT/bench/cycles.sh"
 . "$ROOT/bench/takes.sh"
+. "$ROOT/bench/others.sh"
 
 # start NAME [LINE …]: a cluster with both stores in it, which PORT[NAME] then leads to.
 declare -A PORT
@@ -29,6 +31,7 @@ start() {
 stop() {
   local name
   for name in "${!PORT[@]}"; do cluster_stop "$work/$name"; done
+  redis_stop
   cp "$RAW" "$ROOT/target/bench.tsv"
   rm -rf "$work"
 }
@@ -72,9 +75,9 @@ $ROUNDS rounds of $SECONDS_PER_RUN seconds each. What is measured, and how: [REA
 END
 }
 
-[ $# -gt 0 ] || set -- cycles takes million
+[ $# -gt 0 ] || set -- cycles takes million others
 for scenario in "$@"; do
-  case $scenario in cycles | takes | million) ;; *) die "no scenario $scenario: cycles, takes, million" ;; esac
+  case $scenario in cycles | takes | million | others) ;; *) die "no scenario $scenario: cycles, takes, million, others" ;; esac
 done
 work=$(work_folder bench)
 RAW=$work/bench.tsv

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and run the extension, and with --tests what the tests need.
 . "$(dirname "$0")/env.sh"
+. "$ROOT/scripts/unpack.sh"
 
 PGRX_VERSION=$(grep -oE '"=[0-9.]+"' "$ROOT/Cargo.toml" | tr -d '"=')
 
@@ -21,21 +22,6 @@ want_package() {
   installed "$1" && return
   as_root apt-get update -qq
   if apt-cache show "$1" >/dev/null 2>&1; then need_packages "$1"; else say "There is no $1 here"; fi
-}
-
-# Its package would start a daemon.
-unpack_exporter() {
-  local exporter=prometheus-postgres-exporter tools=$ROOT/target/tools
-  [ ! -x "$tools/bin/$exporter" ] || return 0
-  say "Unpacking $exporter into target/tools"
-  as_root apt-get update -qq
-  mkdir -p "$tools"
-  (
-    cd "$tools"
-    apt-get download -qq -o APT::Sandbox::User=root "$exporter"
-    dpkg-deb --fsys-tarfile "$exporter"_*.deb | tar -x --strip-components=2 ./usr/bin
-    rm -f "$exporter"_*.deb
-  )
 }
 
 # The version that the upgrade test starts from. PostgreSQL looks for it among the others.
@@ -59,7 +45,7 @@ fi
 if [ "${1:-}" = --tests ]; then
   need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
   want_package "postgresql-$PG_MAJOR-cron"
-  unpack_exporter
+  unpack prometheus-postgres-exporter prometheus-postgres-exporter
   install_first_version
   # Other sources' Node.js brings npm along and conflicts with Debian's.
   command -v npm >/dev/null || need_packages nodejs npm
