@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# run.sh [SCENARIO …]: cycles, takes, million, others; without arguments all of them. Ours beside the
-# seed's SQL and others', in turns, on private clusters. Prints and writes RESULTS.md, and others.svg.
-# README.md says what it means.
+# run.sh [SCENARIO …]: those named, or all of them. Ours beside the seed's SQL and others', in turns, on
+# private clusters. Prints and writes RESULTS.md, and others.svg. README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
 . "$ROOT/bench/common.sh"
 
-SECONDS_PER_RUN=${SECONDS_PER_RUN:-3} ROUNDS=${ROUNDS:-5} ROWS=${ROWS:-1000000}
-CLIENTS=${CLIENTS:-1 8 32} SIMPLE_CLIENTS=${SIMPLE_CLIENTS-1 8 32} SYNCS=${SYNCS:-on off fsync-off}
+SECONDS_PER_RUN=${SECONDS_PER_RUN:-2} ROUNDS=${ROUNDS:-7} ROWS=${ROWS:-1000000}
+CLIENTS=${CLIENTS:-8 32} SIMPLE_CLIENTS=${SIMPLE_CLIENTS-8 32} SYNCS=${SYNCS:-on off fsync-off}
 CODES=${CODES:-$((40000 * SECONDS_PER_RUN))}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
 
@@ -16,7 +15,13 @@ declare -A TABLE=([attesto_codes]=authorizations [seed]=attesto_authorization_co
 
 . "$ROOT/bench/cycles.sh"
 . "$ROOT/bench/takes.sh"
+. "$ROOT/bench/calls.sh"
+. "$ROOT/bench/replays.sh"
+. "$ROOT/bench/rows.sh"
+. "$ROOT/bench/wal.sh"
 . "$ROOT/bench/others.sh"
+
+SCENARIOS="cycles spends calls replays wal rows takes million others"
 
 # start NAME [LINE …]: a cluster with both stores in it, which PORT[NAME] then leads to.
 declare -A PORT
@@ -75,9 +80,10 @@ $ROUNDS rounds of $SECONDS_PER_RUN seconds each. What is measured, and how: [REA
 END
 }
 
-[ $# -gt 0 ] || set -- cycles takes million others
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $SCENARIOS
 for scenario in "$@"; do
-  case $scenario in cycles | takes | million | others) ;; *) die "no scenario $scenario: cycles, takes, million, others" ;; esac
+  [[ " $SCENARIOS " = *" $scenario "* ]] || die "no scenario $scenario: $SCENARIOS"
 done
 work=$(work_folder bench)
 RAW=$work/bench.tsv

@@ -32,7 +32,10 @@ CREATE TABLE @extschema@.authorizations (
   reused_at             timestamptz,
   retain_from           timestamptz,
   CONSTRAINT redeemed_implies_spent CHECK (consumed_at IS NOT NULL OR NOT consumed_success)
-);
+)
+-- Room for the versions that a take and a mark write, so that no index needs to know of them. Measured:
+-- 90 % of the updates are heap-only at 100, 99 % at 90, and no more at 80.
+WITH (fillfactor = 90);
 
 COMMENT ON TABLE @extschema@.authorizations IS
   'OAuth 2.0 authorization codes (RFC 6749 section 4.1.2), one row a code. Written only by the functions of attesto_codes.';
