@@ -9,7 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
-use pgrx::{PgLogLevel, pg_sys};
+use pgrx::{PgLogLevel, PgMemoryContexts, pg_sys};
 
 /// At most one row of N columns.
 pub struct Rows<const N: usize>(Option<[Option<pg_sys::Datum>; N]>);
@@ -28,11 +28,9 @@ impl<const N: usize> Rows<N> {
         // SAFETY: the caller's context outlives the call, and so does the tuplestore that is made in
         // its memory; the description has as many columns as the function, N.
         unsafe {
-            let context = (*caller.econtext).ecxt_per_query_memory;
-            let context = std::mem::replace(&mut *(&raw mut pg_sys::CurrentMemoryContext), context);
             let random = caller.allowedModes as u32 & SFRM_Materialize_Random != 0;
-            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
-            pg_sys::CurrentMemoryContext = context;
+            let store = PgMemoryContexts::For((*caller.econtext).ecxt_per_query_memory)
+                .switch_to(|_| pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem));
             if let Some(row) = self.0 {
                 let mut nulls = row.map(|value| value.is_none());
                 let mut values = row.map(|value| value.unwrap_or(pg_sys::Datum::null()));

@@ -196,14 +196,18 @@ impl<C: Columns> Table<C> {
     fn names_primary_key(&self, error: &CaughtError) -> bool {
         // SAFETY: pkey is open; its name ends with a NUL byte.
         let name = unsafe { CStr::from_ptr((*(*self.pkey).rd_rel).relname.data.as_ptr()) };
-        let is_of_name = |char: char| char.is_alphanumeric() || char == '_' || char == '$';
-        match error {
-            CaughtError::PostgresError(report) => report
-                .message()
-                .split(|char| !is_of_name(char))
-                .any(|word| word.as_bytes() == name.to_bytes()),
-            _ => false,
-        }
+        let name = name.to_string_lossy();
+        let goes_on = |char: Option<char>| char.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let CaughtError::PostgresError(report) = error else {
+            return false;
+        };
+        report.message().match_indices(&*name).any(|(at, name)| {
+            let (before, after) = (
+                &report.message()[..at],
+                &report.message()[at + name.len()..],
+            );
+            !goes_on(before.chars().next_back()) && !goes_on(after.chars().next())
+        })
     }
 
     /// Replaces a row version by a newer one.

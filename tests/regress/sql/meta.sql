@@ -14,6 +14,8 @@ SELECT code_mark_consumed(n::text, meta), count(*) FROM metas GROUP BY 1;
 SELECT family_id, metas.meta AS given, status, taken.meta,
   taken.meta::text = (jsonb_build_object('family_id', family_id, 'subject', 's') || metas.meta)::text AS overlaid
 FROM metas, code_take(n::text) taken ORDER BY n;
+-- An empty one needs no room.
+SELECT n, consumed_meta FROM metas JOIN authorizations ON code_hash = n::text WHERE consumed_meta IS DISTINCT FROM meta ORDER BY n;
 
 -- Deep and large meta comes back whole.
 SELECT code_put(h, '{"client_id": "c", "subject": "s", "redirect_uri": "r", "family_id": "f"}', 1800000000) FROM unnest(ARRAY['deep', 'large', 'none']) h;
