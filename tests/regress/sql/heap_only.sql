@@ -7,6 +7,6 @@ SELECT max(page) > 3 AS several_pages FROM placed;
 SELECT format('SELECT * FROM code_take(%L)', 'h' || n), format('SELECT code_mark_consumed(%L)', 'h' || n) FROM generate_series(1, 200) n \gexec
 \o
 \set ECHO all
-SELECT count(*), count(*) FILTER (WHERE consumed_success) AS redeemed, count(*) FILTER (WHERE page <> (ctid::text::point)[0]) AS moved
-FROM authorizations JOIN placed USING (code_hash);
+SELECT count(*), count(*) FILTER (WHERE consumed_success) AS redeemed, count(*) FILTER (WHERE page <> (a.ctid::text::point)[0]) AS moved
+FROM authorizations a JOIN placed USING (code_hash);
 TRUNCATE authorizations;
