@@ -1,6 +1,7 @@
 # The scenario takes; sourced by run.sh. A take finds a live code of its own, and nothing else is in
 # the transaction but BEGIN and COMMIT. Two clusters run side by side, one under load at a time.
 
+TAKES_CLIENTS=${TAKES_CLIENTS:-1 8}
 TAKES=(autocommit "independent without preload" "independent with preload" join "plain SQL")
 # What is not named here takes code_take inside BEGIN … COMMIT, without preload.
 declare -A CLUSTER=(["independent with preload"]=preload)
@@ -68,5 +69,5 @@ scenario_takes() {
   (check_takes)
   echo yes
   say "Takes: $ROUNDS rounds of $SECONDS_PER_RUN s each"
-  for clients in $CLIENTS; do measure Takes on prepared "$clients" takes "${TAKES[@]}"; done
+  for clients in $TAKES_CLIENTS; do measure Takes on prepared "$clients" takes "${TAKES[@]}"; done
 }

@@ -2,7 +2,7 @@
 # heap-only; sourced by run.sh.
 
 # How many cycles there are to a checkpoint, whose full page images are counted.
-WAL_CYCLES=${WAL_CYCLES:-50000}
+WAL_CYCLES=${WAL_CYCLES:-40000}
 
 # updates STORE: how many there were on its table, and how many of them heap-only.
 updates() { query -c "SELECT pg_stat_get_tuples_updated(oid), pg_stat_get_tuples_hot_updated(oid) FROM pg_class WHERE relname = '${TABLE[$1]}'"; }
