@@ -64,7 +64,7 @@ def main():
         until(lambda: stats()[2] >= CYCLES)
         seq_scan, idx_scan, inserted, updated = stats()
         tap.equal((inserted, updated), (CYCLES, 2 * CYCLES), f"{CYCLES} cycles in one connection")
-        tap.ok(idx_scan >= 3 * CYCLES, "each put, take and mark looked through the index")
+        tap.ok(idx_scan >= 2 * CYCLES, "each take and mark looked through the index")
         tap.equal(seq_scan, scans_before, "nothing scanned the table")
         redeemed = other.execute("SELECT count(*) FROM authorizations WHERE consumed_success")
         tap.equal(redeemed.fetchone()[0], CYCLES, "every code is redeemed")
