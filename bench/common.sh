@@ -38,9 +38,9 @@ load() {
     -f "$SQL/$script.sql" 2>"$work/pgbench.log" || { cat "$work/pgbench.log" >&2; die "pgbench: $script"; }
 }
 
-# fill STORE ROWS: puts that many codes.
+# fill STORE ROWS [KEY]: puts that many codes, of which KEY makes the keys out of a number i.
 fill() {
-  local name variables=(-v "rows=$2")
+  local name variables=(-v "rows=$2" -v "key=${3:-substr(md5(i::text), 1, 19)}")
   for name in "${!GRANT[@]}"; do variables+=(-v "$name=${GRANT[$name]}"); done
   query "${variables[@]}" -f "$SQL/$1.fill.sql"
 }
