@@ -165,7 +165,8 @@ impl<'a> Json<'a> for Value<'a> {
     }
 }
 
-// pgrx's own declarations are each wrapped in a guard, which would cost as much as what they do.
+// pgrx's own declarations are each wrapped in a guard, which would cost as much as what they do, and
+// which must not be within another one: no panic may cross that.
 unsafe extern "C-unwind" {
     fn JsonbIteratorInit(container: *mut pg_sys::JsonbContainer) -> *mut pg_sys::JsonbIterator;
     fn JsonbIteratorNext(
@@ -178,6 +179,7 @@ unsafe extern "C-unwind" {
         token: Token::Type,
         value: *mut pg_sys::JsonbValue,
     ) -> *mut pg_sys::JsonbValue;
+    fn JsonbValueToJsonb(value: *mut pg_sys::JsonbValue) -> *mut pg_sys::Jsonb;
 }
 
 /// The members of an object, or the elements of an array under empty names, without what lies in those.
@@ -250,7 +252,7 @@ impl<'a> Object<'a> {
                     let value = value.map_or(ptr::null_mut(), |value| &raw mut value.value);
                     object = pushJsonbValue(&mut state, *token, value);
                 }
-                Jsonb(pg_sys::JsonbValueToJsonb(object))
+                Jsonb(JsonbValueToJsonb(object))
             })
         }
     }

@@ -66,13 +66,14 @@ pub fn update_tuple(
             return Err(Update::Gone);
         };
         let command = pg_sys::GetCurrentCommandId(true);
+        let snapshot = pg_sys::GetActiveSnapshot();
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             update(
                 rel,
                 &mut (*old.0).tts_tid,
                 new.0,
                 command,
-                pg_sys::GetActiveSnapshot(),
+                snapshot,
                 ptr::null_mut(),
                 rival == Rival::Wait,
                 &mut failure,
@@ -105,12 +106,13 @@ pub fn delete_tuple(rel: pg_sys::Relation, old: &Slot) -> Update {
             return Update::Gone;
         };
         let command = pg_sys::GetCurrentCommandId(true);
+        let snapshot = pg_sys::GetActiveSnapshot();
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             delete(
                 rel,
                 &mut (*old.0).tts_tid,
                 command,
-                pg_sys::GetActiveSnapshot(),
+                snapshot,
                 ptr::null_mut(),
                 false,
                 &mut failure,
