@@ -9,6 +9,7 @@ mod grant;
 mod independent;
 mod jsonb;
 mod numeric_date;
+mod reply;
 mod reuse;
 mod rollback;
 mod rows;

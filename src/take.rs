@@ -19,24 +19,24 @@ pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken
     Table::with(function, Access::Write, |codes| {
         store::take(codes, code_hash, |step, row, answer| {
             let joins = in_transaction == TakeInTransaction::Join;
-            let (update, path) = if is_final && (joins || answer.size() <= undo::SENT_AFTER_COMMIT)
-            {
-                (
-                    with_this_statement(step, codes, row),
-                    Counter::SpendsStatement,
-                )
-            } else if joins {
-                (step.write(codes, row, Rival::Wait), Counter::SpendsJoined)
-            } else if is_own(step, row) {
-                (
-                    rollback::write(step, codes, row, code_hash),
-                    Counter::SpendsJoined,
-                )
-            } else if codes.wait_for_writer(code_hash) {
-                return Ok(Update::Gone);
-            } else {
-                independent::write(step, codes, code_hash)?
-            };
+            let (update, path) =
+                if is_final && (joins || answer.size() <= undo::RENDERED_BEFORE_COMMIT) {
+                    (
+                        with_this_statement(step, codes, row),
+                        Counter::SpendsStatement,
+                    )
+                } else if joins {
+                    (step.write(codes, row, Rival::Wait), Counter::SpendsJoined)
+                } else if is_own(step, row) {
+                    (
+                        rollback::write(step, codes, row, code_hash),
+                        Counter::SpendsJoined,
+                    )
+                } else if codes.wait_for_writer(code_hash) {
+                    return Ok(Update::Gone);
+                } else {
+                    independent::write(step, codes, code_hash)?
+                };
             if update == Update::Done {
                 count(step, path);
             }

@@ -5,26 +5,27 @@
 //! message or pipeline, by a function around the call, by another part of the same query. Only
 //! what is known to be safe counts as safe.
 
-use pgrx::{PgLogLevel, pg_guard, pg_sys};
+use crate::reply;
+use pgrx::{pg_guard, pg_sys};
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr;
 
-/// Entries above this many bytes may leave the server's send buffer (8 kB) before the commit.
-pub const SENT_AFTER_COMMIT: usize = 4096;
+/// Entries above this many bytes are not rendered before the commit: an ERROR there, as where memory
+/// runs out, would undo the spend.
+pub const RENDERED_BEFORE_COMMIT: usize = 4096;
 
 /// synchronous_commit = on.
 const FLUSHED: i32 = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32;
 
 thread_local! {
-    /// The settings to go back to when this transaction, for whose commit interrupts wait, has ended.
-    static HELD: Cell<Option<Settings>> = const { Cell::new(None) };
+    /// Whether this transaction is that of a take which nothing may undo.
+    static AT_ONCE: Cell<bool> = const { Cell::new(false) };
+    /// The synchronous_commit to go back to when it has ended.
+    static SESSIONS: Cell<Option<i32>> = const { Cell::new(None) };
     /// The innermost query that runs, if it has no row limit.
     static RUN_TO_END: Cell<*const pg_sys::QueryDesc> = const { Cell::new(ptr::null()) };
 }
-
-/// synchronous_commit and client_min_messages.
-type Settings = (i32, i32);
 
 /// The hook that was there before ours.
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
@@ -53,23 +54,18 @@ unsafe fn waits_for_standbys() -> bool {
 }
 
 /// To be called after the spend where `is_final`: the statement commits as soon as it ends, even in
-/// a pipeline, flushed to disk, and cannot be cancelled before. Nor is anything else told to the
-/// client before, since each message would send the row along.
-///
-/// SET LOCAL would do for the settings, but costs as much as the spend's own write.
+/// a pipeline, flushed to disk, and cannot be cancelled before. Nor is the client told anything before.
 pub fn commit_at_once() {
-    // SAFETY: sets variables of this backend, until the transaction ends. The interrupts are resumed
-    // when it commits; an ERROR resets the counter itself.
+    if AT_ONCE.replace(true) {
+        return;
+    }
+    // SAFETY: sets variables of this backend. The interrupts are resumed when the transaction commits;
+    // an ERROR resets the counter itself.
     unsafe {
-        HELD.set(Some((
-            pg_sys::synchronous_commit,
-            pg_sys::client_min_messages,
-        )));
-        pg_sys::synchronous_commit = pg_sys::synchronous_commit.max(FLUSHED);
-        pg_sys::client_min_messages = PgLogLevel::ERROR as i32;
         pg_sys::MyXactFlags |= pg_sys::XACT_FLAGS_NEEDIMMEDIATECOMMIT as i32;
         pg_sys::InterruptHoldoffCount += 1;
     }
+    reply::hold();
 }
 
 /// Makes the commit of this transaction wait as synchronous_commit = on does, if it would not.
@@ -102,7 +98,7 @@ fn set_local(name: &CStr, value: &CStr) {
     }
 }
 
-/// Registers, once a process, what watches the executor and what resumes the interrupts. A session
+/// Registers, once a process, what watches the executor and the transactions. A session
 /// loads the library when it prepares its first call, and so before it runs it.
 pub fn init() {
     // SAFETY: the callbacks live as long as the library, which is never unloaded.
@@ -118,19 +114,42 @@ unsafe extern "C-unwind" fn at_transaction_end(
     event: pg_sys::XactEvent::Type,
     _argument: *mut std::ffi::c_void,
 ) {
-    let resumes = match event {
-        pg_sys::XactEvent::XACT_EVENT_COMMIT => 1,
-        // The ERROR that led here has reset the counter.
-        pg_sys::XactEvent::XACT_EVENT_ABORT => 0,
-        _ => return,
-    };
-    if let Some((synchronous_commit, client_min_messages)) = HELD.take() {
-        // SAFETY: undoes what commit_at_once did.
-        unsafe {
-            pg_sys::synchronous_commit = synchronous_commit;
-            pg_sys::client_min_messages = client_min_messages;
-            pg_sys::InterruptHoldoffCount -= resumes;
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT};
+    if !AT_ONCE.get() {
+        return;
+    }
+    match event {
+        XACT_EVENT_PRE_COMMIT => flush_this_commit(),
+        XACT_EVENT_COMMIT => {
+            end();
+            // SAFETY: as `commit_at_once` counted.
+            unsafe { pg_sys::InterruptHoldoffCount -= 1 };
+            reply::committed();
         }
+        // The ERROR that led here has reset the counter.
+        XACT_EVENT_ABORT => {
+            end();
+            reply::undone();
+        }
+        _ => {}
+    }
+}
+
+/// Not before the commit: what a function sets, or has SET for it, ends with the function. SET LOCAL
+/// would do as well, but costs as much as the spend's own write.
+fn flush_this_commit() {
+    // SAFETY: a variable of this backend, which `end` puts back.
+    unsafe {
+        SESSIONS.set(Some(pg_sys::synchronous_commit));
+        pg_sys::synchronous_commit = pg_sys::synchronous_commit.max(FLUSHED);
+    }
+}
+
+fn end() {
+    AT_ONCE.set(false);
+    if let Some(sessions) = SESSIONS.take() {
+        // SAFETY: what `flush_this_commit` found.
+        unsafe { pg_sys::synchronous_commit = sessions };
     }
 }
 

@@ -44,3 +44,15 @@ SELECT status FROM code_take('savepoint');
 SELECT code_mark_consumed('savepoint', '{"n": 2}');
 SELECT status, meta FROM code_take('savepoint');
 TRUNCATE authorizations;
+-- A take is flushed and leaves the settings of the session as they are, also where the function has its own.
+SELECT count(code_put('setting-' || i, '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 1800000000)) FROM generate_series(1, 2) i;
+SET synchronous_commit = off;
+SELECT status FROM code_take('setting-1');
+SHOW synchronous_commit;
+ALTER FUNCTION code_take(text) SET synchronous_commit = on;
+SELECT pg_current_wal_insert_lsn() AS before \gset
+SELECT status FROM code_take('setting-2');
+SELECT pg_current_wal_flush_lsn() > :'before' AS flushed;
+SHOW synchronous_commit;
+ALTER FUNCTION code_take(text) RESET ALL;
+RESET synchronous_commit;
