@@ -33,10 +33,10 @@ fn code_put(
     let code_hash = key(code_hash)?;
     let data = data.ok_or(Error::Null("data"))?;
     let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
-    if !data.is_object() {
+    if !data.is_object_for_a_row() {
         return Err(Error::Grant(NO_OBJECT).into());
     }
-    let grant = Grant::parse(data.members().into_iter()).map_err(Error::Grant)?;
+    let grant = Grant::parse(data.members()).map_err(Error::Grant)?;
     writable("code_put()")?;
     Table::with(fcinfo, Access::Write, |table| {
         store::put(table, code_hash, grant, expires_at)

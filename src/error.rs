@@ -16,7 +16,7 @@ pub enum Error {
     ExpiresAt,
     /// data breaks a rule of the grant.
     Grant(Invalid),
-    /// meta is not an object.
+    /// meta is not an object, or too large.
     Meta,
     /// The code_hash is stored already.
     Exists,
@@ -48,6 +48,8 @@ pub enum Error {
     NoTable(&'static CStr),
     /// The row holds what this extension would never write.
     Damaged,
+    /// The operating system gives no more memory.
+    Memory,
 }
 
 impl From<Error> for ErrorReport {
@@ -95,7 +97,7 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         Error::Meta => (
             ERRCODE_INVALID_PARAMETER_VALUE,
             "invalid meta".into(),
-            "The argument \"meta\" must be a JSON object.".into(),
+            "The argument \"meta\" must be a JSON object of at most 64 MB.".into(),
             "Pass an object, or leave the argument out.",
         ),
         Error::Exists => (
@@ -181,6 +183,12 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             format!("{} is missing", name.to_string_lossy()),
             "The schema of this function does not hold it as attesto_codes made it.".into(),
             "Undo what moved or changed it, or run ALTER EXTENSION attesto_codes UPDATE.",
+        ),
+        Error::Memory => (
+            ERRCODE_OUT_OF_MEMORY,
+            "out of memory".into(),
+            "The members of this grant need more than the system gives.".into(),
+            "Store less in the grant, or raise the limit on the memory of the server's processes.",
         ),
         Error::Damaged => (
             ERRCODE_DATA_CORRUPTED,

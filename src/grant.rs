@@ -41,16 +41,16 @@ pub struct Invalid {
     pub must_be: &'static str,
 }
 
-/// What has no members.
+/// What has no members, or is too large.
 pub const NO_OBJECT: Invalid = Invalid {
     member: None,
-    must_be: "a JSON object",
+    must_be: "a JSON object of at most 64 MB",
 };
 
 impl<'a, J: Json<'a>> Grant<'a, J> {
-    /// Reads and checks the members of a grant; absent ones get their defaults.
-    pub fn parse(members: impl Iterator<Item = (&'a str, J)>) -> Result<Grant<'a, J>, Invalid> {
-        let (mut client_id, mut subject, mut redirect_uri) = (None, None, None);
+    /// Reads and checks the members of a grant; absent ones get their defaults. What stays of the
+    /// members is `extra`.
+    pub fn parse(mut members: Vec<(&'a str, J)>) -> Result<Grant<'a, J>, Invalid> {
         let mut grant = Grant {
             client_id: "",
             subject: "",
@@ -64,26 +64,45 @@ impl<'a, J: Json<'a>> Grant<'a, J> {
             claims: None,
             extra: Vec::new(),
         };
-        for (name, value) in members {
-            match name {
-                "client_id" => client_id = required_text("client_id", value)?,
-                "subject" => subject = required_text("subject", value)?,
-                "redirect_uri" => redirect_uri = required_text("redirect_uri", value)?,
-                "scope" => grant.scope = texts("scope", value)?,
-                "resource" => grant.resource = texts("resource", value)?,
-                "code_challenge" => grant.code_challenge = optional_text("code_challenge", value)?,
-                "code_challenge_method" => check_challenge_method(value)?,
-                "dpop_jkt" => grant.dpop_jkt = optional_text("dpop_jkt", value)?,
-                "nonce" => grant.nonce = optional_text("nonce", value)?,
-                "family_id" => grant.family_id = optional_text("family_id", value)?,
-                "claims" => grant.claims = object("claims", value)?,
-                _ => grant.extra.push((name, value)),
+        let mut result = Ok(());
+        members.retain(|(name, value)| match grant.read(name, *value) {
+            Ok(is_known) => !is_known,
+            Err(invalid) => {
+                result = result.and(Err(invalid));
+                false
+            }
+        });
+        result?;
+        grant.extra = members;
+        for (name, text) in [
+            ("client_id", grant.client_id),
+            ("subject", grant.subject),
+            ("redirect_uri", grant.redirect_uri),
+        ] {
+            if text.is_empty() {
+                return Err(required(name));
             }
         }
-        grant.client_id = client_id.ok_or(required("client_id"))?;
-        grant.subject = subject.ok_or(required("subject"))?;
-        grant.redirect_uri = redirect_uri.ok_or(required("redirect_uri"))?;
         Ok(grant)
+    }
+
+    /// Reads one member, if it is one that this version knows.
+    fn read(&mut self, name: &str, value: J) -> Result<bool, Invalid> {
+        match name {
+            "client_id" => self.client_id = required_text("client_id", value)?,
+            "subject" => self.subject = required_text("subject", value)?,
+            "redirect_uri" => self.redirect_uri = required_text("redirect_uri", value)?,
+            "scope" => self.scope = texts("scope", value)?,
+            "resource" => self.resource = texts("resource", value)?,
+            "code_challenge" => self.code_challenge = optional_text("code_challenge", value)?,
+            "code_challenge_method" => check_challenge_method(value)?,
+            "dpop_jkt" => self.dpop_jkt = optional_text("dpop_jkt", value)?,
+            "nonce" => self.nonce = optional_text("nonce", value)?,
+            "family_id" => self.family_id = optional_text("family_id", value)?,
+            "claims" => self.claims = object("claims", value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
@@ -103,11 +122,8 @@ fn required(member: &'static str) -> Invalid {
     must_be(member, "a non-empty string")
 }
 
-fn required_text<'a>(
-    member: &'static str,
-    value: impl Json<'a>,
-) -> Result<Option<&'a str>, Invalid> {
-    non_empty_text(value).map(Some).ok_or(required(member))
+fn required_text<'a>(member: &'static str, value: impl Json<'a>) -> Result<&'a str, Invalid> {
+    non_empty_text(value).ok_or(required(member))
 }
 
 fn optional_text<'a>(
@@ -176,8 +192,12 @@ mod tests {
     }
 
     fn parse(grant: &Value) -> Result<Grant<'_, &Value>, Invalid> {
-        let members = grant.as_object().unwrap();
-        Grant::parse(members.iter().map(|(name, value)| (name.as_str(), value)))
+        let members = grant.as_object().unwrap().iter();
+        Grant::parse(
+            members
+                .map(|(name, value)| (name.as_str(), value))
+                .collect(),
+        )
     }
 
     fn least() -> Value {

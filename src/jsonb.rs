@@ -2,12 +2,13 @@
 //! the way and nothing can change there.
 
 use crate::grant::Json;
+use crate::memory::{reserve, room};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::nullable::Nullable;
 use pgrx::pg_sys::JsonbIteratorToken as Token;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::pg_sys::jbvType::{jbvBinary, jbvNull, jbvNumeric, jbvString};
+use pgrx::pg_sys::jbvType::{self, jbvBinary, jbvNull, jbvNumeric, jbvString};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
@@ -30,6 +31,12 @@ pub struct Value<'a> {
 impl Jsonb {
     pub fn is_object(&self) -> bool {
         self.header() & pg_sys::JB_FOBJECT != 0
+    }
+
+    /// An object that can be handed out in one jsonb with as much again and more: PostgreSQL's limit is
+    /// 256 MB.
+    pub fn is_object_for_a_row(&self) -> bool {
+        self.is_object() && self.size() <= 64 << 20
     }
 
     /// How many bytes it is.
@@ -121,6 +128,18 @@ impl<'a> Value<'a> {
         (value.type_ == jbvBinary).then(|| Jsonb(unsafe { pg_sys::JsonbValueToJsonb(&mut value) }))
     }
 
+    /// How many bytes a string, object or array is.
+    pub fn size(&self) -> usize {
+        // SAFETY: the type says which variant it is.
+        unsafe {
+            match self.value.type_ {
+                jbvType::jbvString => self.value.val.string.len as usize,
+                jbvType::jbvBinary => self.value.val.binary.len as usize,
+                _ => 0,
+            }
+        }
+    }
+
     /// The header of an object or array.
     fn container(&self) -> Option<*mut pg_sys::JsonbContainer> {
         // SAFETY: of another variant these bytes mean nothing, and are not used.
@@ -159,8 +178,12 @@ impl<'a> Json<'a> for Value<'a> {
             if (*container).header & pg_sys::JB_FARRAY == 0 {
                 return None;
             }
-            let elements = members(container).into_iter();
-            elements.map(|(_, element)| element.text()).collect()
+            let elements = members(container);
+            let mut texts = room(elements.len());
+            for (_, element) in elements {
+                texts.push(element.text()?);
+            }
+            Some(texts)
         }
     }
 }
@@ -185,10 +208,10 @@ unsafe extern "C-unwind" {
 /// The members of an object, or the elements of an array under empty names, without what lies in those.
 /// The container lives as long as they do.
 unsafe fn members<'a>(container: *mut pg_sys::JsonbContainer) -> Vec<(&'a str, Value<'a>)> {
-    let mut members = Vec::with_capacity(16);
-    let mut name = "";
-    // SAFETY: no frame of Rust that an error jumps over owns anything.
+    // SAFETY: a container begins with its header. No frame of Rust that an error jumps over owns anything.
     unsafe {
+        let mut members = room(((*container).header & pg_sys::JB_CMASK) as usize);
+        let mut name = "";
         pg_guard_ffi_boundary(|| {
             let mut iterator = JsonbIteratorInit(container);
             let mut next = Value::NULL;
@@ -201,8 +224,8 @@ unsafe fn members<'a>(container: *mut pg_sys::JsonbContainer) -> Vec<(&'a str, V
                 }
             }
         });
+        members
     }
-    members
 }
 
 /// An object in the making. What is put into it is copied when it is built. That is quicker where the
@@ -213,25 +236,25 @@ pub struct Object<'a> {
 
 impl<'a> Object<'a> {
     pub fn new() -> Object<'a> {
-        let mut tokens = Vec::with_capacity(48);
-        tokens.push((Token::WJB_BEGIN_OBJECT, None));
-        Object { tokens }
+        let mut object = Object { tokens: room(48) };
+        object.push(Token::WJB_BEGIN_OBJECT, None);
+        object
     }
 
     /// Of two members with one name the later one stays.
     pub fn set(mut self, name: &'a str, value: Value<'a>) -> Object<'a> {
-        self.push(Token::WJB_KEY, Value::text(name));
-        self.push(Token::WJB_VALUE, value);
+        self.push(Token::WJB_KEY, Some(Value::text(name)));
+        self.push(Token::WJB_VALUE, Some(value));
         self
     }
 
     pub fn set_texts(mut self, name: &'a str, texts: &[&'a str]) -> Object<'a> {
-        self.push(Token::WJB_KEY, Value::text(name));
-        self.tokens.push((Token::WJB_BEGIN_ARRAY, None));
+        self.push(Token::WJB_KEY, Some(Value::text(name)));
+        self.push(Token::WJB_BEGIN_ARRAY, None);
         for text in texts {
-            self.push(Token::WJB_ELEM, Value::text(text));
+            self.push(Token::WJB_ELEM, Some(Value::text(text)));
         }
-        self.tokens.push((Token::WJB_END_ARRAY, None));
+        self.push(Token::WJB_END_ARRAY, None);
         self
     }
 
@@ -241,7 +264,7 @@ impl<'a> Object<'a> {
     }
 
     pub fn build(mut self) -> Jsonb {
-        self.tokens.push((Token::WJB_END_OBJECT, None));
+        self.push(Token::WJB_END_OBJECT, None);
         // SAFETY: the tokens come in the order of a JSON text, and what they point to is there; the
         // last one answers all of it. No frame of Rust that an error jumps over owns anything.
         unsafe {
@@ -257,8 +280,9 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn push(&mut self, token: Token::Type, value: Value<'a>) {
-        self.tokens.push((token, Some(value)));
+    fn push(&mut self, token: Token::Type, value: Option<Value<'a>>) {
+        reserve(&mut self.tokens, 1);
+        self.tokens.push((token, value));
     }
 }
 

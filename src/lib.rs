@@ -8,6 +8,7 @@ mod families;
 mod grant;
 mod independent;
 mod jsonb;
+mod memory;
 mod numeric_date;
 mod reply;
 mod reuse;

@@ -61,10 +61,10 @@ fn payload(row: &Row<Code>) -> Option<String> {
         .find(|payload| payload.len() <= PAYLOAD)
 }
 
-/// With the first `kept` of these members.
+/// With the first `kept` of these members, of which none is so large that no text of it would fit.
 fn notice(members: &[(&str, Option<Value>)], kept: usize, when: i64) -> String {
     let kept = members.iter().enumerate().map(|(at, (name, value))| {
-        let value = value.filter(|_| at < kept);
+        let value = value.filter(|value| at < kept && value.size() <= 8 * PAYLOAD);
         (*name, value.unwrap_or(Value::NULL))
     });
     Object::new()

@@ -186,7 +186,7 @@ fn answer(row: &Row<Code>) -> Result<Taken, Error> {
 
 /// Records that the redemption of a spent code succeeded. The first meta stays.
 pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Marked, Error> {
-    if !meta.is_object() {
+    if !meta.is_object_for_a_row() {
         return Err(Error::Meta);
     }
     loop {

@@ -1,11 +1,14 @@
 //! The columns of each table, by position, as `sql/` creates them.
 
+use pgrx::pg_sys::{BOOLOID, JSONBOID, Oid, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID};
 use std::ffi::CStr;
 
 /// The columns of one table, and so the table.
-pub trait Columns: Copy {
+pub trait Columns: Copy + 'static {
     const TABLE: &'static CStr;
-    const COUNT: usize;
+    const TYPES: &'static [Oid];
+    /// The primary key.
+    const KEY: Self;
     /// How often a row can change in its life.
     const CHANGES: usize;
     fn position(self) -> usize;
@@ -56,7 +59,30 @@ pub enum Family {
 
 impl Columns for Code {
     const TABLE: &'static CStr = c"authorizations";
-    const COUNT: usize = Code::RetainFrom as usize + 1;
+    const TYPES: &'static [Oid] = &[
+        TIMESTAMPTZOID,
+        TIMESTAMPTZOID,
+        TIMESTAMPTZOID,
+        BOOLOID,
+        TEXTOID,
+        TEXTOID,
+        TEXTOID,
+        TEXTOID,
+        TEXTARRAYOID,
+        TEXTARRAYOID,
+        TEXTOID,
+        TEXTOID,
+        JSONBOID,
+        TEXTOID,
+        TEXTOID,
+        JSONBOID,
+        JSONBOID,
+        JSONBOID,
+        TIMESTAMPTZOID,
+        TIMESTAMPTZOID,
+        TIMESTAMPTZOID,
+    ];
+    const KEY: Code = Code::CodeHash;
     /// Spent, replayed, redeemed, reused, retained. It may be retained for longer, but months later.
     const CHANGES: usize = 5;
     fn position(self) -> usize {
@@ -66,7 +92,8 @@ impl Columns for Code {
 
 impl Columns for Token {
     const TABLE: &'static CStr = c"authorization_access_tokens";
-    const COUNT: usize = Token::FamilyId as usize + 1;
+    const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID];
+    const KEY: Token = Token::Jti;
     /// Revoked.
     const CHANGES: usize = 1;
     fn position(self) -> usize {
@@ -76,7 +103,8 @@ impl Columns for Token {
 
 impl Columns for Family {
     const TABLE: &'static CStr = c"authorization_revoked_families";
-    const COUNT: usize = Family::FamilyId as usize + 1;
+    const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID];
+    const KEY: Family = Family::FamilyId;
     const CHANGES: usize = 0;
     fn position(self) -> usize {
         self as usize

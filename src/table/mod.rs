@@ -10,22 +10,23 @@
 //! caller meets a serialization failure.
 
 mod columns;
+mod conflict;
 mod scan;
+mod shape;
 mod slot;
 mod write;
 
 pub use self::columns::{Code, Columns, Family, Token};
 pub use self::scan::{Index, Key, Walk};
 
+use self::shape::{is_key_of, is_table_of};
 use self::slot::Slot;
-use self::write::{Reason, delete_tuple, insert_index_entries, insert_tuple, update_tuple};
+use self::write::{Reason, delete_tuple, insert_tuple, update_tuple};
 use crate::error::Error;
+use crate::memory::room;
 use crate::secret;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
-use pgrx::{FromDatum, IntoDatum, PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
-use std::ffi::CStr;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
 use std::ptr;
 
 /// What a function is about to do with the table.
@@ -136,21 +137,36 @@ impl<C: Columns> Table<C> {
         // SAFETY: rel is open and locked. The relations are closed once, after the last use: `work`
         // cannot keep what borrows from the Table.
         unsafe {
-            let pkey = primary_key(rel);
-            let complete = (*(*rel).rd_att).natts as usize >= C::COUNT;
-            let result = if complete && pkey != pg_sys::InvalidOid {
-                let table = Table {
-                    rel,
-                    pkey: pg_sys::index_open(pkey, mode),
-                    columns: PhantomData,
-                };
-                let result = work(&table);
-                pg_sys::index_close(table.pkey, pg_sys::NoLock as _);
-                result
-            } else {
-                Err(Error::NoTable(C::TABLE))
+            let result = match is_table_of::<C>(rel) {
+                true => Self::run_with_key(rel, mode, work),
+                false => Err(Error::NoTable(C::TABLE)),
             };
             pg_sys::table_close(rel, pg_sys::NoLock as _);
+            result
+        }
+    }
+
+    unsafe fn run_with_key<T>(
+        rel: pg_sys::Relation,
+        mode: pg_sys::LOCKMODE,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // SAFETY: as above.
+        unsafe {
+            let oid = primary_key(rel);
+            if oid == pg_sys::InvalidOid {
+                return Err(Error::NoTable(C::TABLE));
+            }
+            let table = Table {
+                rel,
+                pkey: pg_sys::index_open(oid, mode),
+                columns: PhantomData,
+            };
+            let result = match is_key_of::<C>(table.pkey) {
+                true => work(&table),
+                false => Err(Error::NoTable(C::TABLE)),
+            };
+            pg_sys::index_close(table.pkey, pg_sys::NoLock as _);
             result
         }
     }
@@ -170,44 +186,13 @@ impl<C: Columns> Table<C> {
     }
 
     /// Inserts a row. Waits for a rival insertion of the same key to commit or abort; where the key
-    /// exists, `exists` is raised instead of PostgreSQL's own error, which would tell the log the key.
+    /// exists, `exists` is raised.
     pub fn insert(&self, values: Values<C>, exists: fn() -> Error) {
         let slot = Slot::of(self.rel);
         slot.fill(None, values);
         insert_tuple(self.rel, &slot);
-        // What PostgreSQL raises 23505 after is undone with the transaction; it holds no lock of a page.
-        let caught = PgTryBuilder::new(AssertUnwindSafe(|| {
-            insert_index_entries(self.rel, &slot, Reason::Inserted);
-            None
-        }))
-        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, Some)
-        .execute();
-        if let Some(error) = caught {
-            if self.names_primary_key(&error) {
-                ErrorReport::from(exists()).report(PgLogLevel::ERROR);
-            }
-            error.rethrow();
-        }
+        self.insert_index_entries(&slot, Reason::Inserted, exists);
         self.end_change();
-    }
-
-    /// Whether it is the primary key that an error speaks of, and not a unique index that an
-    /// administrator added. In every language the message names the index.
-    fn names_primary_key(&self, error: &CaughtError) -> bool {
-        // SAFETY: pkey is open; its name ends with a NUL byte.
-        let name = unsafe { CStr::from_ptr((*(*self.pkey).rd_rel).relname.data.as_ptr()) };
-        let name = name.to_string_lossy();
-        let goes_on = |char: Option<char>| char.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        let CaughtError::PostgresError(report) = error else {
-            return false;
-        };
-        report.message().match_indices(&*name).any(|(at, name)| {
-            let (before, after) = (
-                &report.message()[..at],
-                &report.message()[at + name.len()..],
-            );
-            !goes_on(before.chars().next_back()) && !goes_on(after.chars().next())
-        })
     }
 
     /// Replaces a row version by a newer one.
@@ -216,7 +201,7 @@ impl<C: Columns> Table<C> {
         slot.fill(Some(&row.slot), values);
         match update_tuple(self.rel, &row.slot, &slot, rival) {
             Ok(None) => {}
-            Ok(Some(reason)) => insert_index_entries(self.rel, &slot, reason),
+            Ok(Some(reason)) => self.insert_index_entries(&slot, reason, || Error::Damaged),
             Err(update) => return update,
         }
         self.end_change();
@@ -240,7 +225,7 @@ impl<C: Columns> Table<C> {
         let update = delete_tuple(self.rel, &row.slot);
         if update == Update::Done {
             insert_tuple(self.rel, &slot);
-            insert_index_entries(self.rel, &slot, Reason::Updated);
+            self.insert_index_entries(&slot, Reason::Updated, || Error::Damaged);
             self.end_change();
         }
         update
@@ -317,15 +302,17 @@ impl<C: Columns> Row<'_, C> {
                 &mut nulls,
                 &mut number,
             );
-            (0..number as usize)
-                .map(|at| FromDatum::from_datum(*elements.add(at), *nulls.add(at)))
-                .collect()
+            let mut texts = room(number as usize);
+            for at in 0..number as usize {
+                texts.push(FromDatum::from_datum(*elements.add(at), *nulls.add(at))?);
+            }
+            Some(texts)
         }
     }
 
     fn datum(&self, column: C) -> (pg_sys::Datum, bool) {
         let attribute = column.position();
-        // SAFETY: the table has C::COUNT attributes, checked when it was opened, and the slot holds
+        // SAFETY: the table has C::TYPES.len() attributes, checked when it was opened, and the slot holds
         // a stored row of it.
         unsafe {
             let slot = self.slot.0;

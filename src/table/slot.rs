@@ -16,7 +16,7 @@ impl Slot {
     /// Fills an empty slot with the values of another one, or NULLs, under `values`.
     pub fn fill<C: Columns>(&self, base: Option<&Slot>, values: Values<C>) {
         // SAFETY: both slots have the table's descriptor, so the arrays have natts elements, of
-        // which there are at least C::COUNT. What is copied points into `base`, which the caller
+        // which there are at least C::TYPES.len(). What is copied points into `base`, which the caller
         // holds until the new row is stored.
         unsafe {
             let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;

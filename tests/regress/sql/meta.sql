@@ -35,6 +35,8 @@ SELECT code_mark_consumed('none', '1');
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_mark_consumed('none', 'null');
 \echo :LAST_ERROR_SQLSTATE
+SELECT code_mark_consumed('none', jsonb_build_object('x', repeat('x', 64 << 20)));
+\echo :LAST_ERROR_SQLSTATE
 SELECT code_mark_consumed('never issued', 'true');
 \echo :LAST_ERROR_SQLSTATE
 SELECT consumed_success, consumed_meta FROM authorizations WHERE code_hash = 'none';

@@ -109,6 +109,14 @@ NOTIFY attesto_codes_reuse, 'end';
 SELECT notice::jsonb->'subject' AS subject FROM pg_temp.told() notice;
 SELECT code_hash, reused_at IS NOT NULL AS reused FROM authorizations WHERE consumed_success AND code_hash ~ '^[a-z]' ORDER BY 1;
 
+-- What is so large that its text could not be built is told to the caller, and left out of the notice.
+SELECT code_put('large', :'grant', 1800000000);
+SELECT status FROM code_take('large');
+SELECT code_mark_consumed('large', jsonb_build_object('family_id', (SELECT jsonb_agg(1e131071) FROM generate_series(1, 10000))));
+SELECT status, jsonb_array_length(meta -> 'family_id') FROM code_take('large');
+NOTIFY attesto_codes_reuse, 'end';
+SELECT notice::jsonb - 'when' AS notice FROM pg_temp.told() notice;
+
 SELECT dblink_disconnect('listener');
 DROP FUNCTION pg_temp.told();
 DROP EXTENSION dblink;

@@ -56,3 +56,4 @@ SELECT pg_current_wal_flush_lsn() > :'before' AS flushed;
 SHOW synchronous_commit;
 ALTER FUNCTION code_take(text) RESET ALL;
 RESET synchronous_commit;
+TRUNCATE authorizations;
