@@ -36,6 +36,7 @@ start() {
 stop() {
   local name
   for name in "${!PORT[@]}"; do cluster_stop "$work/$name"; done
+  give_huge_pages_back
   redis_stop
   cp "$RAW" "$ROOT/target/bench.tsv"
   rm -rf "$work"
