@@ -26,7 +26,9 @@ cluster_start() {
 
 cluster_stop() {
   if [ -f "$1/data/postmaster.pid" ]; then
-    as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -m fast -w -s stop
+    # Asked while it recovers from a crash, PostgreSQL 15 was seen never to end this way.
+    as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -m fast -w -s stop ||
+      as_postgres "$PG_BIN/pg_ctl" -D "$1/data" -m immediate -w -s stop
   fi
 }
 

@@ -13,6 +13,7 @@ pub fn room<T>(number: usize) -> Vec<T> {
 }
 
 /// Room for this many more, or error 53200.
+#[inline]
 pub fn reserve<T>(vec: &mut Vec<T>, number: usize) {
     if vec.try_reserve(number).is_err() {
         ErrorReport::from(Error::Memory).report(PgLogLevel::ERROR);
