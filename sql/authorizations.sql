@@ -31,6 +31,7 @@ CREATE TABLE @extschema@.authorizations (
   replayed_at           timestamptz,
   reused_at             timestamptz,
   retain_from           timestamptz,
+  run                   text,
   CONSTRAINT redeemed_implies_spent CHECK (consumed_at IS NOT NULL OR NOT consumed_success)
 )
 -- Room for the versions that a take and a mark write, so that no index needs to know of them. Measured:
@@ -46,7 +47,7 @@ COMMENT ON COLUMN @extschema@.authorizations.expires_at IS
 COMMENT ON COLUMN @extschema@.authorizations.inserted_at IS
   'When code_put stored the code.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_at IS
-  'When the first code_take spent the code. NULL: the code is live.';
+  'When the first code_take spent the code. NULL: the code is live, unless its run is over.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_success IS
   'Whether code_mark_consumed recorded a successful redemption. A take after that is reuse.';
 COMMENT ON COLUMN @extschema@.authorizations.code_hash IS
@@ -83,6 +84,8 @@ COMMENT ON COLUMN @extschema@.authorizations.reused_at IS
   'When the code was first presented again after it was redeemed, and the channel attesto_codes_reuse was notified.';
 COMMENT ON COLUMN @extschema@.authorizations.retain_from IS
   'Set when a sweep has found the expired code redeemed: it looks at it again attesto_codes.reuse_retention after this instant.';
+COMMENT ON COLUMN @extschema@.authorizations.run IS
+  'The run of the server that the code belongs to: a crash spends it. NULL: it survives crashes.';
 
 -- What a sweep goes through: what no sweep has seen yet (retain_from IS NULL) by its expiry, then the
 -- rest by retain_from. Takes and marks change neither column, so that they stay heap-only updates.

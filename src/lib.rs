@@ -14,6 +14,7 @@ mod reply;
 mod reuse;
 mod rollback;
 mod rows;
+mod run;
 mod secret;
 mod settings;
 mod stats;
@@ -35,6 +36,7 @@ mod undo;
     name = "families",
     requires = ["authorizations"]
 );
+::pgrx::extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["families"]);
 ::pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", finalize);
 
 #[::pgrx::pg_guard]

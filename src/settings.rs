@@ -19,6 +19,9 @@ pub enum TakeInTransaction {
 pub static TAKE_IN_TRANSACTION: GucSetting<TakeInTransaction> =
     GucSetting::<TakeInTransaction>::new(TakeInTransaction::Independent);
 
+/// Whether a code that is put now stays live over a crash of the server.
+pub static CODES_SURVIVE_CRASH: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 const DEFAULT_RETENTION: i32 = 30 * 86_400;
 
 /// How long a redeemed code is kept past its expiry, in seconds.
@@ -40,6 +43,15 @@ pub fn init() {
         c"What code_take does inside a transaction that could still undo it.",
         c"independent commits the spend on its own; refuse raises an error; join gives up the guarantee that a rolled back take stays spent.",
         &TAKE_IN_TRANSACTION,
+        // To change it weakens a guarantee.
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"attesto_codes.codes_survive_crash",
+        c"Whether codes that code_put stores stay live over a crash of the server.",
+        c"off: a crash spends them, so that their takes need not wait for the disk.",
+        &CODES_SURVIVE_CRASH,
         // To change it weakens a guarantee.
         GucContext::Suset,
         GucFlags::default(),

@@ -6,8 +6,8 @@ use crate::grant::{Grant, S256};
 use crate::jsonb::{Jsonb, Object, Value};
 use crate::numeric_date::{self, now};
 use crate::reuse;
-use crate::rollback;
 use crate::table::{Code, Rival, Row, Table, Update, Values};
+use crate::{rollback, run};
 use pgrx::check_for_interrupts;
 
 type Codes = Table<Code>;
@@ -136,7 +136,8 @@ pub fn put(
             Code::Claims,
             claims.unwrap_or_else(|| Object::new().build()),
         )
-        .set(Code::Extra, extra);
+        .set(Code::Extra, extra)
+        .set(Code::Run, run::of_a_new_code(codes)?);
     codes.insert(row, || Error::Exists);
     Ok(())
 }
@@ -144,7 +145,7 @@ pub fn put(
 /// The entry of a live code.
 pub fn get(codes: &Codes, code_hash: &str) -> Result<Option<Entry>, Error> {
     match codes.find(code_hash) {
-        Some(row) if is_live(&row) => entry(&row).map(Some),
+        Some(row) if is_live(&row) && !run::is_over(codes, &row)? => entry(&row).map(Some),
         _ => Ok(None),
     }
 }
@@ -161,6 +162,9 @@ pub fn take(
         let Some(row) = codes.find(code_hash) else {
             return Ok(Taken::Error);
         };
+        if is_live(&row) && run::is_over(codes, &row)? {
+            return Ok(Taken::Error);
+        }
         let answer = answer(&row)?;
         let Some(step) = Step::of(&row) else {
             return Ok(answer);
@@ -194,10 +198,12 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
         let Some(row) = codes.find(code_hash) else {
             return Ok(Marked::Missing);
         };
-        if is_live(&row) {
+        // A crash may have lost that the code was taken, and that it was presented again.
+        let uncertain = !is_redeemed(&row) && run::is_over(codes, &row)?;
+        if is_live(&row) && !uncertain {
             return Err(Error::NotTaken);
         }
-        let replayed = row.has(Code::ReplayedAt) || row.has(Code::ReusedAt);
+        let replayed = uncertain || row.has(Code::ReplayedAt) || row.has(Code::ReusedAt);
         let marked = match replayed || rollback::remembers_replay(codes, code_hash) {
             true => Marked::Replayed,
             false => Marked::Ok,
@@ -208,9 +214,20 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
         // NULL says the same as an empty object, and needs no room: the row stays as long as it was, and
         // the WAL gets what differs.
         let told = (!meta.members().is_empty()).then_some(meta);
-        let redeemed = Values::default()
+        let mut redeemed = Values::default()
             .set(Code::ConsumedSuccess, true)
             .set(Code::ConsumedMeta, told);
+        if uncertain {
+            redeemed = redeemed
+                .set(
+                    Code::ConsumedAt,
+                    row.get(Code::ConsumedAt).unwrap_or_else(now),
+                )
+                .set(
+                    Code::ReplayedAt,
+                    row.get(Code::ReplayedAt).unwrap_or_else(now),
+                );
+        }
         // Done only for the newest version of the row: no replay came between.
         if codes.update(&row, redeemed, Rival::Wait) == Update::Done {
             return Ok(marked);

@@ -56,7 +56,8 @@ fn is_own(step: Step, row: &Row<Code>) -> bool {
 fn with_this_statement(step: Step, codes: &Table<Code>, row: &Row<Code>) -> Update {
     let update = step.write(codes, row, Rival::Wait);
     if update == Update::Done {
-        undo::commit_at_once();
+        // A code that a crash spends need not be spent on disk.
+        undo::commit_at_once(!row.has(Code::Run));
     }
     update
 }

@@ -21,6 +21,8 @@ const FLUSHED: i32 = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as
 thread_local! {
     /// Whether this transaction is that of a take which nothing may undo.
     static AT_ONCE: Cell<bool> = const { Cell::new(false) };
+    /// Whether its commit must be on disk.
+    static FLUSH: Cell<bool> = const { Cell::new(false) };
     /// The synchronous_commit to go back to when it has ended.
     static SESSIONS: Cell<Option<i32>> = const { Cell::new(None) };
     /// The innermost query that runs, if it has no row limit.
@@ -54,8 +56,10 @@ unsafe fn waits_for_standbys() -> bool {
 }
 
 /// To be called after the spend where `is_final`: the statement commits as soon as it ends, even in
-/// a pipeline, flushed to disk, and cannot be cancelled before. Nor is the client told anything before.
-pub fn commit_at_once() {
+/// a pipeline, and cannot be cancelled before. Nor is the client told anything before. With `flush`
+/// the commit is on disk, whatever synchronous_commit says.
+pub fn commit_at_once(flush: bool) {
+    FLUSH.set(flush || FLUSH.get());
     if AT_ONCE.replace(true) {
         return;
     }
@@ -119,7 +123,7 @@ unsafe extern "C-unwind" fn at_transaction_end(
         return;
     }
     match event {
-        XACT_EVENT_PRE_COMMIT => flush_this_commit(),
+        XACT_EVENT_PRE_COMMIT if FLUSH.get() => flush_this_commit(),
         XACT_EVENT_COMMIT => {
             end();
             // SAFETY: as `commit_at_once` counted.
@@ -147,6 +151,7 @@ fn flush_this_commit() {
 
 fn end() {
     AT_ONCE.set(false);
+    FLUSH.set(false);
     if let Some(sessions) = SESSIONS.take() {
         // SAFETY: what `flush_this_commit` found.
         unsafe { pg_sys::synchronous_commit = sessions };

@@ -11,6 +11,8 @@ pub trait Columns: Copy + 'static {
     const KEY: Self;
     /// How often a row can change in its life.
     const CHANGES: usize;
+    /// Whether a crash empties it.
+    const IS_UNLOGGED: bool = false;
     fn position(self) -> usize;
 }
 
@@ -39,6 +41,14 @@ pub enum Code {
     ReplayedAt,
     ReusedAt,
     RetainFrom,
+    Run,
+}
+
+/// `authorization_runs`: one row a run of the server, as a rule one.
+#[derive(Clone, Copy)]
+pub enum Run {
+    StartedAt,
+    Name,
 }
 
 /// `authorization_access_tokens`: one row a token.
@@ -81,6 +91,7 @@ impl Columns for Code {
         TIMESTAMPTZOID,
         TIMESTAMPTZOID,
         TIMESTAMPTZOID,
+        TEXTOID,
     ];
     const KEY: Code = Code::CodeHash;
     /// Spent, replayed, redeemed, reused, retained. It may be retained for longer, but months later.
@@ -106,6 +117,17 @@ impl Columns for Family {
     const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID];
     const KEY: Family = Family::FamilyId;
     const CHANGES: usize = 0;
+    fn position(self) -> usize {
+        self as usize
+    }
+}
+
+impl Columns for Run {
+    const TABLE: &'static CStr = c"authorization_runs";
+    const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID];
+    const KEY: Run = Run::Name;
+    const CHANGES: usize = 0;
+    const IS_UNLOGGED: bool = true;
     fn position(self) -> usize {
         self as usize
     }

@@ -16,7 +16,7 @@ mod shape;
 mod slot;
 mod write;
 
-pub use self::columns::{Code, Columns, Family, Token};
+pub use self::columns::{Code, Columns, Family, Run, Token};
 pub use self::scan::{Index, Key, Walk};
 
 use self::shape::{is_key_of, is_table_of};
@@ -96,7 +96,16 @@ impl<C: Columns> Table<C> {
         access: Access,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let oid = Self::oid_in(schema_of(function)).ok_or(Error::NoTable(C::TABLE))?;
+        Self::in_schema(schema_of(function), access, work)
+    }
+
+    /// Opens the table of a schema for the time of `work`.
+    pub fn in_schema<T>(
+        schema: pg_sys::Oid,
+        access: Access,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let oid = Self::oid_in(schema).ok_or(Error::NoTable(C::TABLE))?;
         let mode = match access {
             Access::Read => pg_sys::AccessShareLock,
             Access::Write => pg_sys::RowExclusiveLock,
@@ -175,6 +184,12 @@ impl<C: Columns> Table<C> {
     pub fn oid(&self) -> pg_sys::Oid {
         // SAFETY: rel is open.
         unsafe { (*self.rel).rd_id }
+    }
+
+    /// Where the other tables are, too.
+    pub fn schema(&self) -> pg_sys::Oid {
+        // SAFETY: rel is open.
+        unsafe { (*(*self.rel).rd_rel).relnamespace }
     }
 
     /// Its size, in blocks.

@@ -111,11 +111,20 @@ impl<C: Columns> Table<C> {
 
     /// As `find`, with a single probe of the index: a row that changes meanwhile may be missed.
     pub fn glance(&self, key: &str) -> Option<Row<'_, C>> {
+        self.probe(vec![Key::text(1, key)])
+    }
+
+    /// The row with the lowest key.
+    pub fn first(&self) -> Option<Row<'_, C>> {
+        self.probe(Vec::new())
+    }
+
+    fn probe(&self, keys: Vec<Key>) -> Option<Row<'_, C>> {
         let slot = Slot::of(self.rel);
         // SAFETY: SnapshotSelf is a static of PostgreSQL.
         let scan = unsafe {
             let snapshot = &raw mut pg_sys::SnapshotSelfData;
-            Scan::begin(self.rel, self.pkey, snapshot, vec![Key::text(1, key)])
+            Scan::begin(self.rel, self.pkey, snapshot, keys)
         };
         let found = scan.next(Walk::Forward, &slot);
         scan.end();

@@ -8,7 +8,10 @@ use pgrx::pg_sys;
 pub unsafe fn is_table_of<C: Columns>(rel: pg_sys::Relation) -> bool {
     // SAFETY: the descriptor of an open relation has natts attributes.
     unsafe {
-        (*(*rel).rd_rel).relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
+        let form = &*(*rel).rd_rel;
+        form.relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
+            && (form.relpersistence == pg_sys::RELPERSISTENCE_UNLOGGED as std::ffi::c_char
+                || !C::IS_UNLOGGED)
             && (*(*rel).rd_att).natts as usize >= C::TYPES.len()
             && C::TYPES.iter().enumerate().all(|(at, of_type)| {
                 let attribute = attribute((*rel).rd_att, at);

@@ -77,8 +77,8 @@ my $insert = q(
 		(VALUES ('new', interval '1 hour'), ('past', interval '-1 hour'), ('old', interval '-31 days')) ages(age, expiry););
 my @calls = ("code_put('new', '${\ grant()}', 1)", "code_get('live-new')", "code_take('live-new')", "code_mark_consumed('spent-new')");
 # What 0.1.0 knew, and whether anything else is said.
-my $rows = q(SELECT to_jsonb(a) - '{replayed_at,reused_at,retain_from}'::text[],
-	jsonb_strip_nulls(jsonb_build_array(to_jsonb(a)->'replayed_at', to_jsonb(a)->'reused_at', to_jsonb(a)->'retain_from'))
+my $rows = q(SELECT to_jsonb(a) - '{replayed_at,reused_at,retain_from,run}'::text[],
+	jsonb_strip_nulls(jsonb_build_array(to_jsonb(a)->'replayed_at', to_jsonb(a)->'reused_at', to_jsonb(a)->'retain_from', to_jsonb(a)->'run'))
 	FROM %s.authorizations a ORDER BY code_hash);
 
 for my $schema ('public', 'oauth')
@@ -132,5 +132,11 @@ for my $schema ('public', 'oauth')
 		  for qw(redeemed-new redeemed-past);
 	}
 }
+
+# Columns are addressed by their place, so that another one there would be taken for the new one.
+$node->safe_psql('postgres', "DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes VERSION '0.1.0'; ALTER EXTENSION attesto_codes UPDATE TO '0.3.0';
+	ALTER TABLE authorizations ADD COLUMN tenant text");
+is(error_of($node, 'ALTER EXTENSION attesto_codes UPDATE'), '55000', 'no update of a table with columns of its own');
+$node->safe_psql('postgres', "DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes VERSION '0.1.0'; ALTER EXTENSION attesto_codes UPDATE");
 
 done_testing();

@@ -1,0 +1,90 @@
+//! Runs of the server, from one crash to the next. A code may be put so that it belongs to one: a crash then
+//! spends it, and so its take need not wait for the disk. Whether or not the spend is there after a crash, the
+//! code is not live any more.
+//!
+//! Runs are the rows of an unlogged table: PostgreSQL empties it after a crash and where a standby is
+//! promoted, and keeps it when the server is shut down in good order.
+
+use crate::error::Error;
+use crate::numeric_date::now;
+use crate::settings::CODES_SURVIVE_CRASH;
+use crate::table::{Access, Code, Row, Run, Table, Values};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use pgrx::{Uuid, direct_function_call, pg_sys};
+use std::cell::RefCell;
+
+thread_local! {
+    /// Runs that are committed, and so last as long as this process: the table, the name.
+    static KNOWN: RefCell<Vec<(pg_sys::Oid, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The run that a code belongs to which is put now. `None`: it survives crashes.
+pub fn of_a_new_code(codes: &Table<Code>) -> Result<Option<String>, Error> {
+    if CODES_SURVIVE_CRASH.get() {
+        return Ok(None);
+    }
+    match known(codes, |_| true) {
+        Some(name) => Ok(Some(name)),
+        None => current(codes).map(Some),
+    }
+}
+
+/// Whether a crash has spent the code: it belongs to a run that is over. A standby cannot tell.
+pub fn is_over(codes: &Table<Code>, row: &Row<Code>) -> Result<bool, Error> {
+    let Some(name) = row.text(Code::Run) else {
+        return Ok(false);
+    };
+    // SAFETY: reads a variable of the server.
+    if known(codes, |known| known == name).is_some() || unsafe { pg_sys::RecoveryInProgress() } {
+        return Ok(false);
+    }
+    Table::in_schema(codes.schema(), Access::Read, |runs: &Table<Run>| {
+        let run = runs.find(name);
+        if let Some(run) = &run {
+            remember(runs, run, name);
+        }
+        Ok(run.is_none())
+    })
+}
+
+/// The run of the server. Transactions that come first together may each begin one: it is as good as the
+/// other's, and nobody waits.
+fn current(codes: &Table<Code>) -> Result<String, Error> {
+    Table::in_schema(codes.schema(), Access::Write, |runs: &Table<Run>| {
+        let Some(run) = runs.first() else {
+            return begin(runs);
+        };
+        let name = run.text(Run::Name).ok_or(Error::Damaged)?.to_owned();
+        remember(runs, &run, &name);
+        Ok(name)
+    })
+}
+
+fn begin(runs: &Table<Run>) -> Result<String, Error> {
+    // SAFETY: takes no arguments.
+    let uuid: Option<Uuid> = unsafe { direct_function_call(pg_sys::gen_random_uuid, &[]) };
+    let name = URL_SAFE_NO_PAD.encode(&uuid.ok_or(Error::Damaged)?.as_bytes()[..8]);
+    let run = Values::default()
+        .set(Run::StartedAt, now())
+        .set(Run::Name, name.as_str());
+    runs.insert(run, || Error::Damaged);
+    Ok(name)
+}
+
+fn remember(runs: &Table<Run>, run: &Row<Run>, name: &str) {
+    // What this transaction began may be rolled back.
+    if !run.is_of_this_transaction() {
+        KNOWN.with_borrow_mut(|known| known.push((runs.oid(), name.to_owned())));
+    }
+}
+
+fn known(codes: &Table<Code>, is_it: impl Fn(&str) -> bool) -> Option<String> {
+    KNOWN.with_borrow(|known| {
+        // Most sessions know of none, and need no look at the catalogs.
+        let table = (!known.is_empty()).then(|| Table::<Run>::oid_in(codes.schema()))?;
+        let found = known
+            .iter()
+            .find(|(of, name)| Some(*of) == table && is_it(name));
+        found.map(|(_, name)| name.clone())
+    })
+}
