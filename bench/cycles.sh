@@ -4,10 +4,13 @@
 # Each has a NAME.cycle.sql. The first is ours, and the ratios are ours to the second.
 CYCLES=(attesto_codes seed floor)
 
-# synchronous_commit on, off, or fsync-off: on, without a disk that anybody waits for.
+# synchronous_commit on, off, or fsync-off: on, without a disk that anybody waits for; or unflushed: off, with codes
+# that a crash spends.
 synchronous_commit() {
-  local commit=$1 fsync=on
+  local commit=$1 fsync=on survive=on
   [ "$1" != fsync-off ] || { commit=on; fsync=off; }
+  [ "$1" != unflushed ] || { commit=off; survive=off; }
+  query -c "ALTER DATABASE postgres SET attesto_codes.codes_survive_crash = $survive"
   query -c "ALTER SYSTEM SET synchronous_commit = $commit" -c "ALTER SYSTEM SET fsync = $fsync" \
     -c "SELECT pg_reload_conf()" >/dev/null
   until [ "$(query -c 'SHOW synchronous_commit' -c 'SHOW fsync')" = "$commit"$'\n'"$fsync" ]; do sleep 0.1; done
@@ -54,21 +57,26 @@ stock_cluster() {
   echo yes
 }
 
-# Where only the spend must survive a crash: ours has that with synchronous_commit = off, since a take
-# flushes by itself; the seed's SQL needs it on.
-declare -A SPENDER=([attesto_codes]=off [seed]=on)
-spends() { PGUSER=commit_${SPENDER[$1]} cycles_on_empty "$@"; }
+# Where only the spend must survive a crash: ours has that with synchronous_commit = off, since a crash spends the
+# codes, or since a take flushes by itself; the seed's SQL needs it on.
+declare -A SPENDER=([seed]=commit_on)
+declare -A SPENDS=([unflushed]="Cycles of which only the spend must survive a crash"
+  [commit_off]="Cycles of which only the spend must survive a crash, by a flush of the take")
+spends() { PGUSER=${SPENDER[$1]} cycles_on_empty "$@"; }
 
 scenario_spends() {
-  local clients commit
+  local clients role
   stock_cluster
   synchronous_commit on
-  for commit in on off; do
-    query -c "CREATE ROLE commit_$commit SUPERUSER LOGIN" -c "ALTER ROLE commit_$commit SET synchronous_commit = $commit"
+  query -c "CREATE ROLE commit_on SUPERUSER LOGIN"
+  for role in unflushed commit_off; do
+    query -c "CREATE ROLE $role SUPERUSER LOGIN" -c "ALTER ROLE $role SET synchronous_commit = off"
   done
+  query -c "ALTER ROLE unflushed SET attesto_codes.codes_survive_crash = off"
   say "Cycles of which only the spend must survive: $ROUNDS rounds of $SECONDS_PER_RUN s each"
-  for clients in $CLIENTS; do
-    measure "Cycles of which only the spend must survive a crash" on prepared "$clients" spends attesto_codes seed
+  for role in unflushed commit_off; do
+    SPENDER[attesto_codes]=$role
+    for clients in $CLIENTS; do measure "${SPENDS[$role]}" on prepared "$clients" spends attesto_codes seed; done
   done
 }
 

@@ -39,6 +39,7 @@ note(sql('SELECT what, answer, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2'
 
 # The run was what it should be.
 at_least(50 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'ok'), 'takes that answered ok');
+at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'stored' AND answer = 'of a run'), 'codes that a crash spends');
 at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'error'), 'presentations of spent codes');
 at_least($seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'consumed'), 'presentations of redeemed codes');
 at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_mark_consumed' AND answer = 'replayed'), 'marks that answered replayed');
@@ -73,7 +74,8 @@ none(q(SELECT code FROM events put JOIN events spent USING (code)
 
 # What is stored, compared with what was answered. What a client with synchronous_commit = off was told may be
 # lost with a crash, but for a take's ok.
-none(q(SELECT code FROM events JOIN authorizations ON code_hash = code WHERE what = 'code_take' AND answer = 'ok' AND consumed_at IS NULL),
+none(q(SELECT code FROM events JOIN authorizations ON code_hash = code WHERE what = 'code_take' AND answer = 'ok' AND consumed_at IS NULL
+		AND (run IS NULL OR run IN (SELECT run FROM authorization_runs))),
 	'no code that was given is live');
 none(q(SELECT code FROM events LEFT JOIN authorizations ON code_hash = code
 	WHERE what = 'stored' AND answer = 'on' AND code LIKE 'long%' AND subject IS DISTINCT FROM code
@@ -90,10 +92,11 @@ none(q(SELECT jti FROM authorization_access_tokens token JOIN authorization_revo
 ok($node->poll_query_until('postgres', q(SELECT due = 0 FROM code_stats())), 'sweeps go on until nothing is due');
 
 # What is in the files.
-my %keys = (authorizations => 'code_hash', authorization_access_tokens => 'jti', authorization_revoked_families => 'family_id');
+my %keys = (authorizations => 'code_hash', authorization_access_tokens => 'jti', authorization_revoked_families => 'family_id',
+	authorization_runs => 'run');
 my $tables = 'FROM pg_class t WHERE t.relname IN (' . join(', ', map { "'$_'" } sort keys %keys) . ')';
 my $indexes = "FROM pg_index WHERE indisvalid AND indrelid IN (SELECT oid $tables)";
-is(sql("SELECT count(*) $indexes"), 7, 'every index is there');
+is(sql("SELECT count(*) $indexes"), 8, 'every index is there');
 none(qq(SELECT relname, found.* FROM (SELECT t.oid, relname, reltoastrelid $tables) t, LATERAL (
 	SELECT * FROM verify_heapam(t.oid, check_toast => true)
 	UNION ALL SELECT * FROM verify_heapam(reltoastrelid) WHERE reltoastrelid <> 0) found), 'verify_heapam finds nothing');

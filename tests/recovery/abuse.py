@@ -26,7 +26,7 @@ EXPECTED = {"40P01", "55P03", "57014", "57P01", "57P02", "57P03"}
 LOST = re.compile("server closed the connection|terminating connection|the database system is|connection is lost"
                   "|could not (send|receive) data|Connection (refused|reset)|Broken pipe|connection not open")
 BEGIN = ("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE")
-TABLES = ("authorizations", "authorization_access_tokens", "authorization_revoked_families")
+TABLES = ("authorizations", "authorization_access_tokens", "authorization_revoked_families", "authorization_runs")
 REWRITES = ("VACUUM FULL {0}", "CLUSTER {0} USING {0}_pkey", "REINDEX TABLE {0}", "REINDEX TABLE CONCURRENTLY {0}",
             "VACUUM (FREEZE, INDEX_CLEANUP ON) {0}")
 
@@ -102,7 +102,9 @@ class Client(Worker):
         self.number, self.latest, self.count = number, latest, 0
         # A take that was answered is on disk also where the rest is not.
         self.commit = "on" if number % 2 else "off"
-        self.options = f"-c synchronous_commit={self.commit}"
+        # The codes of some are spent by a crash.
+        self.survive = "off" if number % 3 else "on"
+        self.options = f"-c synchronous_commit={self.commit} -c attesto_codes.codes_survive_crash={self.survive}"
 
     @staticmethod
     def code(number, count):
@@ -142,7 +144,7 @@ class Client(Worker):
             self.ask("code_take", code)
             self.statement(end, code)
         if end != "ROLLBACK":
-            self.log("stored", code, self.commit)
+            self.log("stored", code, self.commit if self.survive == "on" else "of a run")
             self.latest[self.number] = self.count
         return code
 
