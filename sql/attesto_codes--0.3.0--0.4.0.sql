@@ -12,6 +12,12 @@ BEGIN
 END
 $$;
 
+-- A library that knows of no runs, as on a standby that still has it, does not have this function: it would take
+-- codes that a crash has spent.
+CREATE OR REPLACE FUNCTION @extschema@.code_take(code_hash text)
+RETURNS TABLE (status text, data jsonb, expires_at bigint, meta jsonb)
+LANGUAGE c ROWS 1 AS 'MODULE_PATHNAME', 'code_take_of_run_wrapper';
+
 ALTER TABLE @extschema@.authorizations ADD COLUMN run text;
 
 COMMENT ON COLUMN @extschema@.authorizations.consumed_at IS
