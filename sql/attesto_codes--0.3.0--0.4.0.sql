@@ -38,6 +38,3 @@ COMMENT ON COLUMN @extschema@.authorization_runs.run IS
   'A random name, base64url of 8 bytes.';
 
 REVOKE ALL ON TABLE @extschema@.authorization_runs FROM PUBLIC;
-
--- Codes that are live in a dump are live where it is restored.
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.authorization_runs', '');

@@ -1,5 +1,6 @@
 -- src/table/columns.rs addresses the columns by their position: their order is part of the interface.
--- Unlogged is what it is for: a crash empties it, and so does the promotion of a standby.
+-- Unlogged is what it is for: a crash empties it, and so does the promotion of a standby. No dump has its rows, which
+-- would make a run valid again that is over.
 CREATE UNLOGGED TABLE @extschema@.authorization_runs (
   started_at timestamptz NOT NULL,
   run        text        COLLATE pg_catalog."C" PRIMARY KEY
@@ -13,6 +14,3 @@ COMMENT ON COLUMN @extschema@.authorization_runs.run IS
   'A random name, base64url of 8 bytes.';
 
 REVOKE ALL ON TABLE @extschema@.authorization_runs FROM PUBLIC;
-
--- Codes that are live in a dump are live where it is restored.
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.authorization_runs', '');

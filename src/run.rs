@@ -3,7 +3,7 @@
 //! code is not live any more.
 //!
 //! Runs are the rows of an unlogged table: PostgreSQL empties it after a crash and where a standby is
-//! promoted, and keeps it when the server is shut down in good order.
+//! promoted, and keeps it when the server is shut down in good order. No dump has it.
 
 use crate::error::Error;
 use crate::numeric_date::now;

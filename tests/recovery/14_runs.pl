@@ -1,5 +1,5 @@
 # attesto_codes.codes_survive_crash = off: a take waits for no disk, and yet no crash brings its code back, nor does the
-# promotion of a standby. A crash spends all codes of its run; an orderly restart, a dump and its restore spend none.
+# promotion of a standby. A crash spends all codes of its run, and so does a restore; an orderly restart spends none.
 use strict;
 use warnings;
 use AttestoCodes;
@@ -63,13 +63,19 @@ $node->restart;
 is(take($node, 'restart'), 'ok', 'an orderly restart spends nothing');
 
 put_in_run($_) for 'dump', 'spent';
+put($node, 'kept');
 is(take($node, 'spent'), 'ok', 'a code is taken before the dump');
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
 command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
 value('CREATE DATABASE restored');
 command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'restore');
-is(take($node, 'dump', 'restored'), 'ok', 'a restored code is live');
-is(take($node, 'spent', 'restored'), 'error', 'or spent, as it was');
+is(take($node, 'dump', 'restored'), 'error', 'a restored code of a run is spent');
+is(take($node, 'kept', 'restored'), 'ok', 'another is live');
+is(take($node, 'spent', 'restored'), 'error', 'and one that was spent is spent');
+# Over the rows that are there: the run is over, and stays so.
+$crashes{'a crash of the server'}->();
+$node->psql('postgres', slurp_file($dump));
+is(take($node, 'dump'), 'error', 'a restore over rows of a run that is over does not bring it back');
 
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
