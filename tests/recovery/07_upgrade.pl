@@ -135,7 +135,7 @@ for my $schema ('public', 'oauth')
 
 # An older library does not have this one, and so cannot take what a crash has spent.
 is($node->safe_psql('old_public', q(SELECT prosrc FROM pg_proc WHERE proname = 'code_take')), 'code_take_of_run_wrapper',
-	'after the update an older library takes nothing');
+	'code_take calls what an older library does not have');
 
 # Columns are addressed by their place, so that another one there would be taken for the new one.
 $node->safe_psql('postgres', "DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes VERSION '0.1.0'; ALTER EXTENSION attesto_codes UPDATE TO '0.3.0';
