@@ -11,15 +11,18 @@
 
 mod columns;
 mod conflict;
+mod index;
 mod scan;
 mod shape;
 mod slot;
 mod write;
 
 pub use self::columns::{Code, Columns, Family, Run, Token};
-pub use self::scan::{Index, Key, Walk};
+pub use self::index::Index;
+pub use self::scan::{Key, Walk};
 
-use self::shape::{is_key_of, is_table_of};
+use self::index::open_key;
+use self::shape::is_table_of;
 use self::slot::Slot;
 use self::write::{Reason, delete_tuple, insert_tuple, update_tuple};
 use crate::error::Error;
@@ -162,19 +165,13 @@ impl<C: Columns> Table<C> {
     ) -> Result<T, Error> {
         // SAFETY: as above.
         unsafe {
-            let oid = primary_key(rel);
-            if oid == pg_sys::InvalidOid {
-                return Err(Error::NoTable(C::TABLE));
-            }
+            let pkey = open_key::<C>(rel, mode).ok_or(Error::NoTable(C::TABLE))?;
             let table = Table {
                 rel,
-                pkey: pg_sys::index_open(oid, mode),
+                pkey,
                 columns: PhantomData,
             };
-            let result = match is_key_of::<C>(table.pkey) {
-                true => work(&table),
-                false => Err(Error::NoTable(C::TABLE)),
-            };
+            let result = work(&table);
             pg_sys::index_close(table.pkey, pg_sys::NoLock as _);
             result
         }
@@ -367,14 +364,4 @@ pub fn lock_key<C: Columns>(table: &Table<C>, key: &str, mode: u32) {
     let number = pg_sys::Oid::from(secret::number(key));
     // SAFETY: object locks of a table's own oid are nobody else's.
     unsafe { pg_sys::LockDatabaseObject(table.oid(), number, 0, mode as pg_sys::LOCKMODE) };
-}
-
-unsafe fn primary_key(rel: pg_sys::Relation) -> pg_sys::Oid {
-    unsafe {
-        pg_sys::RelationGetPrimaryKeyIndex(
-            rel,
-            #[cfg(feature = "pg18")]
-            false,
-        )
-    }
 }

@@ -1,10 +1,9 @@
 //! Finding rows by an index.
 
 use super::slot::Slot;
-use super::{Columns, Row, Table};
+use super::{Columns, Index, Row, Table};
 use crate::error::Error;
 use pgrx::{IntoDatum, check_for_interrupts, pg_sys};
-use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::ptr;
@@ -67,31 +66,6 @@ impl Key {
     }
 }
 
-/// An index of a table, by its name and the columns that it begins with.
-pub struct Index<C: 'static> {
-    pub name: &'static CStr,
-    pub columns: &'static [C],
-}
-
-impl<C: Columns> Index<C> {
-    /// Whether this is it, and leads to every row.
-    unsafe fn is(&self, index: pg_sys::Relation) -> bool {
-        // SAFETY: an open index, of which rd_index names the columns.
-        unsafe {
-            let form = &*(*index).rd_index;
-            let columns = form.indkey.values.as_slice(form.indnkeyatts as usize);
-            let wanted = self
-                .columns
-                .iter()
-                .map(|column| column.position() as i16 + 1);
-            (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
-                && form.indisvalid
-                && pg_sys::RelationGetIndexPredicate(index).is_null()
-                && wanted.eq(columns.iter().copied())
-        }
-    }
-}
-
 /// The order in which an index is walked.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Walk {
@@ -150,16 +124,7 @@ impl<C: Columns> Table<C> {
         // SAFETY: the index is of this table, whose lock keeps it from being dropped; it is closed
         // after the scan.
         unsafe {
-            let schema = pg_sys::get_rel_namespace(self.oid());
-            let oid = pg_sys::get_relname_relid(index.name.as_ptr(), schema);
-            if oid == pg_sys::InvalidOid || pg_sys::IndexGetRelation(oid, true) != self.oid() {
-                return Err(Error::NoTable(index.name));
-            }
-            let rel = pg_sys::index_open(oid, pg_sys::AccessShareLock as _);
-            if !index.is(rel) {
-                pg_sys::index_close(rel, pg_sys::NoLock as _);
-                return Err(Error::NoTable(index.name));
-            }
+            let rel = index.open(self).ok_or(Error::NoTable(index.name))?;
             let scan = Scan::begin(self.rel, rel, &raw mut pg_sys::SnapshotSelfData, keys);
             let mut flow = ControlFlow::Continue(());
             while flow.is_continue() && scan.next(direction, &row.slot) {
