@@ -14,13 +14,20 @@ trap 'cluster_stop "$server"; if [ $failed = 0 ]; then rm -rf "$work"; else echo
 # count LOG PATTERN: how many lines match.
 count() { grep -cE "$2" "$1" || true; }
 
-# tally NAME STATUS PASSED FAILED: a suite that failed without saying which test counts as one.
+# tally NAME STATUS PASSED FAILED: a suite that failed without saying which test counts as one. What it said
+# is shown at the end, above the count.
 tally() {
   local name=$1 status=$2 ok=$3 bad=$4
   [ "$status" = 0 ] || [ "$bad" != 0 ] || bad=1
   [ "$ok" != 0 ] || [ "$bad" != 0 ] || { echo "no test ran in $name"; bad=1; }
+  [ "$bad" = 0 ] || { printf '\n== %s failed\n' "$name"; unmet "$name"; } >>"$work/failures"
   passed=$((passed + ok)) failed=$((failed + bad))
   printf -- '-- %s: %d passed, %d failed\n' "$name" "$ok" "$bad"
+}
+
+# unmet NAME: what a suite said, but for what went well.
+unmet() {
+  cat "$work/$1/regression.diffs" 2>/dev/null || { grep -vE '^ok |^test .* ok$' "$work/$1.log" || true; } | tail -50
 }
 
 # run_tap NAME COMMAND …: a program that speaks TAP.
@@ -29,7 +36,6 @@ run_tap() {
   shift
   "$@" >"$log" 2>&1 || status=$?
   grep -E '^(ok|not ok)' "$log" || true
-  if [ "$status" != 0 ]; then sed 's/^/    /' "$log" | tail -50; fi
   tally "$name" "$status" "$(count "$log" '^ok ')" "$(count "$log" '^not ok ')"
 }
 
@@ -37,7 +43,6 @@ unit() {
   say "unit: the pure modules"
   local log=$work/unit.log status=0
   (cd "$ROOT" && cargo test --quiet "${CARGO_FEATURES[@]}" -- --format pretty) >"$log" 2>&1 || status=$?
-  [ "$status" = 0 ] || cat "$log"
   tally unit "$status" "$(count "$log" '^test .* ok$')" "$(count "$log" '^test .* FAILED$')"
 }
 
@@ -49,8 +54,7 @@ regression() {
     --inputdir="$work/tests/$name" --outputdir="$work/$name" --encoding=UTF8 --no-locale \
     --schedule="$work/tests/$name/schedule" >"$log" 2>&1 || status=$?
   # PostgreSQL 16 and later speak TAP; the earlier ones say "test name ... ok".
-  grep -E '^(ok|not ok) |\.\.\. (ok|FAILED)' "$log" || cat "$log"
-  cat "$work/$name/regression.diffs" 2>/dev/null || true
+  grep -E '^(ok|not ok) |\.\.\. (ok|FAILED)' "$log" || true
   tally "$name" "$status" "$(count "$log" '^ok |\.\.\. ok')" "$(count "$log" '^not ok |\.\.\. FAILED')"
 }
 
@@ -67,15 +71,14 @@ isolation() {
 # The Perl tests start and crash clusters of their own, and keep logs of what they did. RECOVERY names
 # one of them.
 recovery() {
-  local test name before
+  local test name
   for test in "$work"/tests/recovery/${RECOVERY:-*}.pl; do
-    name=$(basename "$test" .pl) before=$failed
+    name=$(basename "$test" .pl)
     say "recovery: $name"
     run_tap "$name" as_postgres env PATH="$PG_BIN:$PATH" \
       PG_REGRESS="$PGXS/../test/regress/pg_regress" TESTDATADIR="$work/tests/tmp_check" \
       TESTLOGDIR="$work/tests/log" TESTDIR="$work/tests" PERL5LIB="$PGXS/../test/perl:$work/tests/recovery" \
       perl "$test"
-    [ "$failed" = "$before" ] || tail -20 "$work/tests/tmp_check/log/regress_log_$name"
   done
 }
 
@@ -104,5 +107,6 @@ clients() {
 
 [ $# -gt 0 ] || set -- unit regress isolation recovery clients
 for suite in "$@"; do "$suite"; done
+[ "$failed" = 0 ] || cat "$work/failures"
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]
