@@ -113,8 +113,14 @@ impl<C: Columns> Table<C> {
             Access::Read => pg_sys::AccessShareLock,
             Access::Write => pg_sys::RowExclusiveLock,
         } as pg_sys::LOCKMODE;
-        // SAFETY: opened and locked in this mode.
-        unsafe { Self::run(pg_sys::table_open(oid, mode), mode, work) }
+        // SAFETY: opened and locked in this mode. Who waited for the lock may find the table dropped.
+        unsafe {
+            let rel = pg_sys::try_table_open(oid, mode);
+            if rel.is_null() {
+                return Err(Error::NoTable(C::TABLE));
+            }
+            Self::run(rel, mode, work)
+        }
     }
 
     /// Opens the table of this oid for writing. `None`: it is locked, gone, or not as it should be.
