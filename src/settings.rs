@@ -27,9 +27,9 @@ const DEFAULT_RETENTION: i32 = 30 * 86_400;
 /// How long a redeemed code is kept past its expiry, in seconds.
 pub static REUSE_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(DEFAULT_RETENTION);
 
-/// That of this session, if it has one of its own. A session that may not change the setting, but gave
-/// it in its connection options, falls back to the default where the library is not preloaded: what
-/// the database has must not be lost by that.
+/// That of this connection, if it has one of its own. One that may not change the setting, but gave it in
+/// its options, falls back to the default where the library is not preloaded: what the database has must
+/// not be lost by that.
 pub fn session_retention() -> Option<i32> {
     Some(REUSE_RETENTION.get()).filter(|retention| *retention != DEFAULT_RETENTION)
 }

@@ -13,7 +13,7 @@ BEGIN
     PERFORM pg_sleep(0.01);
   END LOOP;
 END $$;
--- Makes what writes a code anew wait for this session where it has stopped it.
+-- Makes what writes a code anew wait for this connection where it has stopped it.
 CREATE FUNCTION stop(h text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1, hashtext(h)); RETURN h; END $$;
 CREATE INDEX by_stop ON authorizations (stop(code_hash));
 
