@@ -59,6 +59,12 @@ none(q(SELECT code FROM events WHERE what = 'code_take' AND answer = 'ok' GROUP 
 none(q(SELECT code FROM events ok JOIN events live USING (code)
 	WHERE ok.what = 'code_take' AND ok.answer = 'ok' AND live.what = 'code_get' AND live.answer = 'live' AND live.began > ok.ended),
 	'no code was seen live after its take');
+# Who crashed the server waits until it takes his connection along, and connects again once it is back.
+none(q(WITH crashes AS (SELECT ended, (SELECT min(began) FROM events WHERE what = 'connected' AND began > crash.ended) AS back
+		FROM events crash WHERE what = 'SELECT pg_sleep(60)' AND answer IN ('lost', '57P01', '57P02'))
+	SELECT code FROM events put JOIN events later USING (code) JOIN crashes ON put.ended < crashes.ended AND later.began > back
+	WHERE put.what = 'stored' AND put.answer = 'of a run' AND (later.what = 'code_take' AND later.answer = 'ok' OR later.what = 'code_get' AND later.answer = 'live')),
+	'no code came through a crash that spends it');
 none(q(SELECT code FROM events mark JOIN events replay USING (code)
 	WHERE mark.what = 'code_mark_consumed' AND mark.answer = 'ok' AND replay.what = 'code_take' AND replay.answer = 'error' AND replay.ended < mark.began),
 	'no replay before a mark was forgotten');

@@ -121,7 +121,9 @@ class Client(Worker):
         return self.code(rival, max(0, self.latest[rival] - int(random.expovariate(1))))
 
     def step(self):
-        self.redeem(self.put() if random.random() < 0.4 else self.recent())
+        code = self.put() if random.random() < 0.4 else self.recent()
+        # Some codes wait for a rival, or a crash.
+        self.redeem(random.choice((code, self.recent())))
         if random.random() < 0.1:
             self.ask("code_get", self.recent())
             self.ask("code_access_token_revoked", self.recent())
@@ -186,6 +188,7 @@ class Killer(Worker):
 
     def start(self):
         self.server = parent(self.conn.info.backend_pid)
+        self.log("connected", "", "")
         self.crash_at = time.monotonic() + random.uniform(4, 8)
 
     def step(self):
