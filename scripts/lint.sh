@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Formatting and clippy for the PostgreSQL of this machine, then a type check for the other majors
-# against the bindings that pgrx ships.
+# Formatting, hand-written declarations and clippy for the PostgreSQL of this machine, then a type
+# check for the other majors against the bindings that pgrx ships.
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
 
 say "cargo fmt --check"
 cargo fmt --check
+scripts/declarations.sh
 say "cargo clippy for PostgreSQL $PG_MAJOR"
 cargo clippy --quiet --all-targets "${CARGO_FEATURES[@]}" -- -D warnings
 for major in 14 15 16 17 18; do

@@ -6,15 +6,16 @@
 
 use crate::counters::{self, Counter};
 use crate::error::Error;
-use crate::grant::{Grant, NO_OBJECT};
+use crate::extension::database_name;
+use crate::grant::{Grant, NO_OBJECT, is_identifier};
 use crate::independent;
 use crate::jsonb::Jsonb;
 use crate::rows::Rows;
 use crate::settings::session_retention;
 use crate::stats::{self, Stats};
 use crate::store::{self, Entry, Marked, Taken};
-use crate::sweep::Sweep;
-use crate::table::{Access, Family, Table, Token, schema_of};
+use crate::sweep::{Place, Sweep};
+use crate::table::{Access, Code, Family, Table, Token, schema_of};
 use crate::{families, secret, take};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -50,7 +51,7 @@ fn code_put(
 /// Errors: 22004, 22023.
 #[pg_extern(sql = r#"
 CREATE FUNCTION code_get(code_hash text) RETURNS TABLE (data jsonb, expires_at bigint)
-LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"#)]
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"#)]
 fn code_get(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
@@ -69,7 +70,7 @@ fn code_get(
 /// The spend is committed and on disk when this returns, whatever becomes of the caller's
 /// transaction, unless attesto_codes.take_in_transaction says otherwise.
 ///
-/// Errors: 22004, 22023, 25001 where the setting refuses, 25006, 53400 where no background worker
+/// Errors: 22004, 22023, 25001 where the setting refuses or a trigger of the tables calls, 25006, 53400 where no background worker
 /// is free, 55P03 where an open transaction holds the row or the table, 57P01 where the worker
 /// ended without an answer.
 #[pg_extern(sql = r#"
@@ -188,7 +189,7 @@ fn code_revoke_family(
 /// Whether an access token is revoked and has not expired. Read-only.
 ///
 /// Errors: 22004, 22023.
-#[pg_extern]
+#[pg_extern(stable)]
 fn code_access_token_revoked(
     jti: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
@@ -213,6 +214,12 @@ fn code_sweep(
         return Err(Error::MaxRows.into());
     }
     writable("code_sweep()")?;
+    // The sweeper sees nothing of a transaction that is open, as that of CREATE EXTENSION.
+    if Table::with(fcinfo, Access::Read, |codes: &Table<Code>| {
+        Ok(codes.is_new())
+    })? {
+        return Ok(0);
+    }
     let sweep = Sweep {
         // SAFETY: reads a variable of this backend.
         database: unsafe { pg_sys::MyDatabaseId },
@@ -220,12 +227,14 @@ fn code_sweep(
         max_rows: max_rows.into(),
         max_time: Duration::from_secs(86_400),
         retention: session_retention(),
+        from: Place::START,
     };
     let swept = independent::sweep(sweep, None)?;
-    match swept.failure() {
-        Some(failure) => Err(failure.into()),
-        None => Ok(swept.removed),
+    swept.log_refusal(&database_name());
+    if let Some(failure) = swept.failure {
+        failure.report(PgLogLevel::ERROR);
     }
+    Ok(swept.removed)
 }
 
 /// What is in the tables, and with shared_preload_libraries what happened since the server's start.
@@ -317,12 +326,11 @@ fn with_families<T>(
     })
 }
 
-/// What an index can hold, with room for more columns.
 fn identifier<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a str, Error> {
     let value = value.ok_or(Error::Null(argument))?;
-    match value.len() {
-        1..=1024 => Ok(value),
-        _ => Err(Error::Identifier(argument)),
+    match is_identifier(value) {
+        true => Ok(value),
+        false => Err(Error::Identifier(argument)),
     }
 }
 

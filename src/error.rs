@@ -2,8 +2,9 @@
 //! None of them holds a code, a hash or a member's value.
 
 use crate::grant::Invalid;
-use pgrx::PgSqlErrorCode;
+use crate::table::Obstacle;
 use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::ffi::CStr;
 
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub enum Error {
     Null(&'static str),
     /// The code_hash is empty or over 255 bytes.
     CodeHash,
-    /// expires_at is outside of what a timestamptz can hold.
+    /// expires_at is after the year 9999, or before what a timestamptz can hold.
     ExpiresAt,
     /// data breaks a rule of the grant.
     Grant(Invalid),
@@ -26,6 +27,8 @@ pub enum Error {
     ReadOnly(&'static str),
     /// The surrounding transaction could undo the spend, and the settings refuse that.
     InTransaction,
+    /// A trigger of the tables calls code_take.
+    InTrigger,
     /// An open transaction, perhaps the caller's own, holds the row or the table.
     Locked,
     /// There is no background worker to be had for code_take.
@@ -46,10 +49,22 @@ pub enum Error {
     NoRowsHere,
     /// A table or index is not where the function is.
     NoTable(&'static CStr),
+    /// The table has what no write could honour.
+    Obstacle(&'static CStr, Obstacle),
+    /// A trigger of the table skipped the write, or undid it.
+    Undone(&'static CStr),
     /// The row holds what this extension would never write.
     Damaged,
     /// The operating system gives no more memory.
     Memory,
+}
+
+impl Error {
+    /// Raises it here, where nobody hands it on.
+    pub fn raise(self) -> ! {
+        ErrorReport::from(self).report(PgLogLevel::ERROR);
+        unreachable!()
+    }
 }
 
 impl From<Error> for ErrorReport {
@@ -79,7 +94,7 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         Error::ExpiresAt => (
             ERRCODE_INVALID_PARAMETER_VALUE,
             "invalid expires_at".into(),
-            "The argument \"expires_at\" must be a time that a timestamptz can hold.".into(),
+            "The argument \"expires_at\" must be a time from 4714 BC to the end of the year 9999.".into(),
             "Pass unix seconds, not milliseconds.",
         ),
         Error::Grant(Invalid { member: None, must_be }) => (
@@ -123,6 +138,12 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "code_take cannot run where its transaction could be rolled back".into(),
             "The setting attesto_codes.take_in_transaction is \"refuse\".".into(),
             "Call it in autocommit as SELECT * FROM code_take($1), before the transaction begins.",
+        ),
+        Error::InTrigger => (
+            ERRCODE_ACTIVE_SQL_TRANSACTION,
+            "code_take cannot run inside a trigger of the tables of attesto_codes".into(),
+            "The transaction that would commit the take could have to wait for the one that runs the trigger.".into(),
+            "Call code_take outside of the trigger.",
         ),
         Error::Locked => (
             ERRCODE_LOCK_NOT_AVAILABLE,
@@ -184,6 +205,21 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "The schema of this function does not hold it as attesto_codes made it.".into(),
             "Undo what moved or changed it, or run ALTER EXTENSION attesto_codes UPDATE.",
         ),
+        Error::Obstacle(table, obstacle) => {
+            let (detail, hint) = describe_obstacle(obstacle);
+            (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("{} has what attesto_codes cannot honour", table.to_string_lossy()),
+                detail.into(),
+                hint,
+            )
+        }
+        Error::Undone(table) => (
+            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("a trigger keeps attesto_codes from writing to {}", table.to_string_lossy()),
+            "A trigger of the table skipped the write, or changed what was to be written; nothing was written.".into(),
+            "Let the trigger leave the row as it is, or raise an error of its own; or drop it.",
+        ),
         Error::Memory => (
             ERRCODE_OUT_OF_MEMORY,
             "out of memory".into(),
@@ -195,6 +231,35 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "stored grant cannot be read".into(),
             "A column of the row holds a value that attesto_codes does not write.".into(),
             "Find out who else writes to the tables of attesto_codes.",
+        ),
+    }
+}
+
+fn describe_obstacle(obstacle: Obstacle) -> (&'static str, &'static str) {
+    match obstacle {
+        Obstacle::Column => (
+            "The table has a column that was added, which a restored dump would not find.",
+            "ALTER TABLE ... DROP COLUMN. Pass the value as a member of data, which the column extra keeps, or store it in a table of your own that references this one.",
+        ),
+        Obstacle::Rule => (
+            "The table has a rule.",
+            "DROP RULE. A trigger may do what the rule did.",
+        ),
+        Obstacle::RowSecurity => (
+            "Row-level security is forced on the owner of the table.",
+            "ALTER TABLE ... NO FORCE ROW LEVEL SECURITY. Nobody but the owner has a right on the table.",
+        ),
+        Obstacle::Partitioned => (
+            "The table is partitioned.",
+            "Put an ordinary table in its place, as CREATE EXTENSION makes it.",
+        ),
+        Obstacle::ForeignTable => (
+            "The table is a foreign table.",
+            "Put an ordinary table in its place, as CREATE EXTENSION makes it.",
+        ),
+        Obstacle::Inheritance => (
+            "Another table inherits from the table, or the table from another one.",
+            "ALTER TABLE ... NO INHERIT.",
         ),
     }
 }

@@ -9,7 +9,6 @@ use crate::error::Error;
 use crate::numeric_date::{self, now};
 use crate::table::{Family, Index, Key, Rival, Row, Table, Token, Update, Values, Walk, lock_key};
 use pgrx::pg_sys;
-use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 const BY_FAMILY: Index<Token> = Index {
@@ -33,7 +32,7 @@ pub fn record(
         .set(Token::RevokedAt, is_revoked.then(now))
         .set(Token::Jti, jti)
         .set(Token::FamilyId, family_id);
-    tokens.insert(token, || Error::TokenExists);
+    tokens.insert(token, || Error::TokenExists)?;
     Ok(!is_revoked)
 }
 
@@ -49,26 +48,28 @@ pub fn revoke(
         let revocation = Values::default()
             .set(Family::RevokedAt, now())
             .set(Family::FamilyId, family_id);
-        families.insert(revocation, || Error::Damaged);
+        families.insert(revocation, || Error::Damaged)?;
     }
     let mut revoked = 0;
-    let all: ControlFlow<Infallible> = tokens.walk(
+    let failed: ControlFlow<Error> = tokens.walk(
         &BY_FAMILY,
         vec![Key::text(1, family_id)],
         Walk::Forward,
         |token| {
             let now = Values::default().set(Token::RevokedAt, now());
-            // Gone: swept.
-            if !token.has(Token::RevokedAt)
-                && tokens.update(token, now, Rival::Wait) == Update::Done
-            {
-                revoked += 1;
+            if token.has(Token::RevokedAt) {
+                return ControlFlow::Continue(());
+            }
+            match tokens.update(token, now, Rival::Wait) {
+                Ok(Update::Done) => revoked += 1,
+                // Swept.
+                Ok(_) => {}
+                Err(error) => return ControlFlow::Break(error),
             }
             ControlFlow::Continue(())
         },
     )?;
-    debug_assert!(all.is_continue());
-    Ok(revoked)
+    failed.break_value().map_or(Ok(revoked), Err)
 }
 
 /// Whether a token is revoked and has not expired.

@@ -98,7 +98,7 @@ impl<'a, J: Json<'a>> Grant<'a, J> {
             "code_challenge_method" => check_challenge_method(value)?,
             "dpop_jkt" => self.dpop_jkt = optional_text("dpop_jkt", value)?,
             "nonce" => self.nonce = optional_text("nonce", value)?,
-            "family_id" => self.family_id = optional_text("family_id", value)?,
+            "family_id" => self.family_id = family_id(value)?,
             "claims" => self.claims = object("claims", value)?,
             _ => return Ok(false),
         }
@@ -132,6 +132,17 @@ fn optional_text<'a>(
 ) -> Result<Option<&'a str>, Invalid> {
     let wrong = must_be(member, "a non-empty string, null or left out");
     optional(value, non_empty_text, wrong)
+}
+
+/// What an index can hold, with room for more columns.
+pub fn is_identifier(text: &str) -> bool {
+    (1..=1024).contains(&text.len())
+}
+
+fn family_id<'a>(value: impl Json<'a>) -> Result<Option<&'a str>, Invalid> {
+    let wrong = must_be("family_id", "a string of 1 to 1024 bytes, null or left out");
+    let identifier = |value| non_empty_text(value).filter(|text| is_identifier(text));
+    optional(value, identifier, wrong)
 }
 
 fn texts<'a, J: Json<'a>>(member: &'static str, value: J) -> Result<Vec<&'a str>, Invalid> {

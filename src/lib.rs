@@ -2,9 +2,12 @@
 
 mod api;
 mod counters;
+mod due;
 mod error;
 mod extension;
+mod failure;
 mod families;
+mod fate;
 mod grant;
 mod independent;
 mod jsonb;
@@ -15,6 +18,7 @@ mod reuse;
 mod rollback;
 mod rows;
 mod run;
+mod savepoint;
 mod secret;
 mod settings;
 mod stats;

@@ -2,8 +2,6 @@
 //! would abort the process, and PostgreSQL then end all others.
 
 use crate::error::Error;
-use pgrx::PgLogLevel;
-use pgrx::pg_sys::panic::ErrorReport;
 
 /// Room for this many, or error 53200.
 pub fn room<T>(number: usize) -> Vec<T> {
@@ -16,6 +14,6 @@ pub fn room<T>(number: usize) -> Vec<T> {
 #[inline]
 pub fn reserve<T>(vec: &mut Vec<T>, number: usize) {
     if vec.try_reserve(number).is_err() {
-        ErrorReport::from(Error::Memory).report(PgLogLevel::ERROR);
+        Error::Memory.raise();
     }
 }

@@ -5,10 +5,10 @@ const EPOCH_2000: i64 = 946_684_800;
 const MICROSECONDS: i64 = 1_000_000;
 /// 4714-11-24 BC, the first instant that a timestamptz can hold.
 const FIRST: i64 = -210_866_803_200;
-/// 294276-12-31 23:59:59, the last second that a timestamptz can hold.
-const LAST: i64 = 9_224_318_015_999;
+/// 9999-12-31 23:59:59. Later than that is no time that somebody means: milliseconds of today, for one.
+const LAST: i64 = 253_402_300_799;
 
-/// The timestamp of an instant, or `None` where PostgreSQL cannot store it.
+/// The timestamp of an instant, or `None` where it is after the year 9999 or before what PostgreSQL can store.
 pub fn to_timestamp(seconds: i64) -> Option<i64> {
     (FIRST..=LAST)
         .contains(&seconds)

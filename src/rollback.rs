@@ -3,8 +3,9 @@
 //! TO a savepoint between the two could undo it alone; so the transaction remembers its
 //! presentations, and writes them again before it commits.
 
+use crate::error::Error;
 use crate::store::Step;
-use crate::table::{Code, Rival, Row, Table, Update};
+use crate::table::{Code, Rival, Row, Table, Update, as_owner};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
 
@@ -13,28 +14,56 @@ type Written = (pg_sys::Oid, String, Step);
 thread_local! {
     /// Table, code_hash and step of every such presentation of the running transaction.
     static WRITTEN: RefCell<Vec<Written>> = const { RefCell::new(Vec::new()) };
+    /// Table and code_hash of the codes that it put, where a trigger may have changed their rows since.
+    static PUT: RefCell<Vec<(pg_sys::Oid, String)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Writes a step to a row of this transaction. `Gone`: it was written before, and rolled back.
-pub fn write(step: Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> Update {
-    let update = step.write(codes, row, Rival::Wait);
+pub fn write(
+    step: Step,
+    codes: &Table<Code>,
+    row: &Row<Code>,
+    code_hash: &str,
+) -> Result<Update, Error> {
+    let update = step.write(codes, row, Rival::Wait)?;
     let written = (codes.oid(), code_hash.to_owned(), step);
     WRITTEN.with_borrow_mut(|all| {
         if all.contains(&written) {
-            return Update::Gone;
+            return Ok(Update::Gone);
         }
         all.push(written);
-        update
+        Ok(update)
     })
+}
+
+/// Whether this transaction spent a code that it had put, even if that was rolled back.
+pub fn remembers_spend(codes: &Table<Code>, code_hash: &str) -> bool {
+    remembers(codes, code_hash, |step| step == Step::Spend)
 }
 
 /// Whether this transaction presented a code after its take, even if that was rolled back.
 pub fn remembers_replay(codes: &Table<Code>, code_hash: &str) -> bool {
+    remembers(codes, code_hash, |step| step != Step::Spend)
+}
+
+fn remembers(codes: &Table<Code>, code_hash: &str, is_it: impl Fn(Step) -> bool) -> bool {
     WRITTEN.with_borrow(|all| {
-        all.iter().any(|(table, hash, step)| {
-            *table == codes.oid() && hash == code_hash && *step != Step::Spend
-        })
+        all.iter()
+            .any(|(table, hash, step)| *table == codes.oid() && hash == code_hash && is_it(*step))
     })
+}
+
+/// Remembers a put, where the row alone may not tell that it is this transaction's.
+pub fn note_put(codes: &Table<Code>, code_hash: &str) {
+    if !codes.is_plain() {
+        PUT.with_borrow_mut(|all| all.push((codes.oid(), code_hash.to_owned())));
+    }
+}
+
+/// Whether this transaction put the code, and so has all there is of it.
+pub fn is_own_put(codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> bool {
+    let noted = |(table, hash): &(pg_sys::Oid, String)| *table == codes.oid() && hash == code_hash;
+    row.is_new() || row.is_of_this_transaction() && PUT.with_borrow(|all| all.iter().any(noted))
 }
 
 /// Registers, once a backend, what writes again and forgets.
@@ -53,6 +82,7 @@ unsafe extern "C-unwind" fn at_transaction_end(
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE | XACT_EVENT_ABORT => WRITTEN.take(),
         _ => return,
     };
+    PUT.take();
     if event != XACT_EVENT_ABORT && !written.is_empty() {
         write_again(&written);
     }
@@ -62,9 +92,18 @@ fn write_again(written: &[Written]) {
     // SAFETY: the transaction is still open, and user code has ended.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
     for (table, code_hash, step) in written {
-        Table::with_oid(*table, |codes| {
-            step.write_by_hash(codes, code_hash, Rival::GiveUp)
+        let again = Table::with_oid(*table, |codes| {
+            let update = step.write_by_hash(codes, code_hash, Rival::GiveUp)?;
+            if update == Update::Done && !codes.is_plain() {
+                // SAFETY: outside of any query. PostgreSQL itself has fired the deferred triggers of this
+                // transaction already, and would forget those of this write.
+                as_owner(codes.owner(), || unsafe {
+                    pg_sys::AfterTriggerFireDeferred()
+                });
+            }
+            Ok(())
         });
+        again.unwrap_or_else(|error| error.raise());
     }
     unsafe { pg_sys::PopActiveSnapshot() };
 }

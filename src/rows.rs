@@ -5,11 +5,10 @@
 use crate::error::Error;
 use pgrx::callconv::RetAbi;
 use pgrx::pg_sys::SetFunctionReturnMode::{SFRM_Materialize, SFRM_Materialize_Random};
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
-use pgrx::{PgLogLevel, PgMemoryContexts, pg_sys};
+use pgrx::{PgMemoryContexts, pg_sys};
 
 /// At most one row of N columns.
 pub struct Rows<const N: usize>(Option<[Option<pg_sys::Datum>; N]>);
@@ -66,7 +65,7 @@ unsafe impl<const N: usize> RetAbi for Rows<N> {
                 {
                     rows.store(caller);
                 }
-                _ => ErrorReport::from(Error::NoRowsHere).report(PgLogLevel::ERROR),
+                _ => Error::NoRowsHere.raise(),
             }
             (*function).isnull = true;
         }

@@ -8,24 +8,36 @@
 use crate::error::Error;
 use crate::numeric_date::now;
 use crate::settings::CODES_SURVIVE_CRASH;
-use crate::table::{Access, Code, Row, Run, Table, Values};
+use crate::table::{Access, Code, Row, Run, Storage, Table, Values};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pgrx::{Uuid, direct_function_call, pg_sys};
 use std::cell::RefCell;
 
 thread_local! {
     /// Runs that are committed, and so last as long as this process: the table, the name.
-    static KNOWN: RefCell<Vec<(pg_sys::Oid, String)>> = const { RefCell::new(Vec::new()) };
+    static KNOWN: RefCell<Vec<(Storage, String)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The run that a code belongs to which is put now. `None`: it survives crashes.
+///
+/// The table is asked each time: who empties it, as test suites do with all tables, ends the run.
 pub fn of_a_new_code(codes: &Table<Code>) -> Result<Option<String>, Error> {
     if CODES_SURVIVE_CRASH.get() {
         return Ok(None);
     }
-    match known(codes, |_| true) {
+    let schema = codes.schema();
+    let current = Table::in_schema(schema, Access::Read, |runs: &Table<Run>| {
+        match runs.first() {
+            Some(run) => run
+                .text(Run::Name)
+                .ok_or(Error::Damaged)
+                .map(|name| Some(name.to_owned())),
+            None => Ok(None),
+        }
+    })?;
+    match current {
         Some(name) => Ok(Some(name)),
-        None => current(codes).map(Some),
+        None => Table::in_schema(schema, Access::Write, begin).map(Some),
     }
 }
 
@@ -35,7 +47,7 @@ pub fn is_over(codes: &Table<Code>, row: &Row<Code>) -> Result<bool, Error> {
         return Ok(false);
     };
     // SAFETY: reads a variable of the server.
-    if known(codes, |known| known == name).is_some() || unsafe { pg_sys::RecoveryInProgress() } {
+    if is_known(codes, name) || unsafe { pg_sys::RecoveryInProgress() } {
         return Ok(false);
     }
     Table::in_schema(codes.schema(), Access::Read, |runs: &Table<Run>| {
@@ -47,19 +59,7 @@ pub fn is_over(codes: &Table<Code>, row: &Row<Code>) -> Result<bool, Error> {
     })
 }
 
-/// The run of the server. Transactions that come first together may each begin one: it is as good as the
-/// other's, and nobody waits.
-fn current(codes: &Table<Code>) -> Result<String, Error> {
-    Table::in_schema(codes.schema(), Access::Write, |runs: &Table<Run>| {
-        let Some(run) = runs.first() else {
-            return begin(runs);
-        };
-        let name = run.text(Run::Name).ok_or(Error::Damaged)?.to_owned();
-        remember(runs, &run, &name);
-        Ok(name)
-    })
-}
-
+/// Transactions that come first together may each begin a run: it is as good as the other's, and nobody waits.
 fn begin(runs: &Table<Run>) -> Result<String, Error> {
     // SAFETY: takes no arguments.
     let uuid: Option<Uuid> = unsafe { direct_function_call(pg_sys::gen_random_uuid, &[]) };
@@ -67,24 +67,24 @@ fn begin(runs: &Table<Run>) -> Result<String, Error> {
     let run = Values::default()
         .set(Run::StartedAt, now())
         .set(Run::Name, name.as_str());
-    runs.insert(run, || Error::Damaged);
+    runs.insert(run, || Error::Damaged)?;
     Ok(name)
 }
 
 fn remember(runs: &Table<Run>, run: &Row<Run>, name: &str) {
     // What this transaction began may be rolled back.
-    if !run.is_of_this_transaction() {
-        KNOWN.with_borrow_mut(|known| known.push((runs.oid(), name.to_owned())));
+    if !run.is_of_this_transaction()
+        && let Some(storage) = Table::<Run>::storage_in(runs.schema())
+    {
+        KNOWN.with_borrow_mut(|known| known.push((storage, name.to_owned())));
     }
 }
 
-fn known(codes: &Table<Code>, is_it: impl Fn(&str) -> bool) -> Option<String> {
+fn is_known(codes: &Table<Code>, name: &str) -> bool {
     KNOWN.with_borrow(|known| {
         // Most sessions know of none, and need no look at the catalogs.
-        let table = (!known.is_empty()).then(|| Table::<Run>::oid_in(codes.schema()))?;
-        let found = known
-            .iter()
-            .find(|(of, name)| Some(*of) == table && is_it(name));
-        found.map(|(_, name)| name.clone())
+        let storage = (!known.is_empty()).then(|| Table::<Run>::storage_in(codes.schema()));
+        let mut runs = known.iter();
+        runs.any(|(of, known)| Some(Some(*of)) == storage && known == name)
     })
 }

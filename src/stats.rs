@@ -3,10 +3,10 @@
 //! The states of codes are counted in BLOCKS blocks of the table, always the same ones so that they
 //! stay in memory, and the counts are scaled. A table that is not larger is counted as a whole.
 
+use crate::due::{self, Due};
 use crate::error::Error;
 use crate::numeric_date::now;
 use crate::settings::REUSE_RETENTION;
-use crate::sweep::{self, Due};
 use crate::table::{Access, Code, Columns, Family, Table, schema_of};
 use pgrx::{Spi, pg_sys, spi};
 use std::ffi::CStr;
@@ -36,7 +36,7 @@ pub struct Stats {
 pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Stats, Error> {
     let due = Due::now(REUSE_RETENTION.get());
     let waiting = Table::with(function, Access::Read, |codes: &Table<Code>| {
-        sweep::waiting(codes, due, WAITING)
+        due::waiting(codes, due, WAITING)
     })?;
     let codes = sample::<Code>(function)?;
     let revoked = sample::<Family>(function)?;

@@ -73,24 +73,29 @@ impl Step {
     }
 
     /// Writes it: the one place where a code is spent.
-    pub fn write(self, codes: &Codes, row: &Row<Code>, rival: Rival) -> Update {
+    pub fn write(self, codes: &Codes, row: &Row<Code>, rival: Rival) -> Result<Update, Error> {
         let column = match self {
             Step::Spend => Code::ConsumedAt,
             Step::Replay => Code::ReplayedAt,
             Step::Reuse => Code::ReusedAt,
         };
-        let update = codes.update(row, Values::default().set(column, now()), rival);
+        let update = codes.update(row, Values::default().set(column, now()), rival)?;
         if self == Step::Reuse && update == Update::Done {
             reuse::announce(row);
         }
-        update
+        Ok(update)
     }
 
     /// Finds a code and writes this step, if it is the one that is due.
-    pub fn write_by_hash(self, codes: &Codes, code_hash: &str, rival: Rival) -> Update {
+    pub fn write_by_hash(
+        self,
+        codes: &Codes,
+        code_hash: &str,
+        rival: Rival,
+    ) -> Result<Update, Error> {
         match codes.find(code_hash) {
             Some(row) if Step::of(&row) == Some(self) => self.write(codes, &row, rival),
-            _ => Update::Gone,
+            _ => Ok(Update::Gone),
         }
     }
 }
@@ -138,14 +143,21 @@ pub fn put(
         )
         .set(Code::Extra, extra)
         .set(Code::Run, run::of_a_new_code(codes)?);
-    codes.insert(row, || Error::Exists);
+    codes.insert(row, || Error::Exists)?;
+    rollback::note_put(codes, code_hash);
     Ok(())
 }
 
 /// The entry of a live code.
 pub fn get(codes: &Codes, code_hash: &str) -> Result<Option<Entry>, Error> {
     match codes.find(code_hash) {
-        Some(row) if is_live(&row) && !run::is_over(codes, &row)? => entry(&row).map(Some),
+        Some(row)
+            if is_live(&row)
+                && !rollback::remembers_spend(codes, code_hash)
+                && !run::is_over(codes, &row)? =>
+        {
+            entry(&row).map(Some)
+        }
         _ => Ok(None),
     }
 }
@@ -201,10 +213,16 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
         // A crash may have lost that the code was taken, and that it was presented again.
         let uncertain = !is_redeemed(&row) && run::is_over(codes, &row)?;
         if is_live(&row) && !uncertain {
-            return Err(Error::NotTaken);
+            if !rollback::remembers_spend(codes, code_hash) {
+                return Err(Error::NotTaken);
+            }
+            Step::Spend.write(codes, &row, Rival::Wait)?;
+            continue;
         }
-        let replayed = uncertain || row.has(Code::ReplayedAt) || row.has(Code::ReusedAt);
-        let marked = match replayed || rollback::remembers_replay(codes, code_hash) {
+        let forgotten = !row.has(Code::ReplayedAt) && rollback::remembers_replay(codes, code_hash);
+        let replayed =
+            uncertain || forgotten || row.has(Code::ReplayedAt) || row.has(Code::ReusedAt);
+        let marked = match replayed {
             true => Marked::Replayed,
             false => Marked::Ok,
         };
@@ -217,19 +235,15 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
         let mut redeemed = Values::default()
             .set(Code::ConsumedSuccess, true)
             .set(Code::ConsumedMeta, told);
+        let already = |column| row.get(column).unwrap_or_else(now);
         if uncertain {
-            redeemed = redeemed
-                .set(
-                    Code::ConsumedAt,
-                    row.get(Code::ConsumedAt).unwrap_or_else(now),
-                )
-                .set(
-                    Code::ReplayedAt,
-                    row.get(Code::ReplayedAt).unwrap_or_else(now),
-                );
+            redeemed = redeemed.set(Code::ConsumedAt, already(Code::ConsumedAt));
+        }
+        if uncertain || forgotten {
+            redeemed = redeemed.set(Code::ReplayedAt, already(Code::ReplayedAt));
         }
         // Done only for the newest version of the row: no replay came between.
-        if codes.update(&row, redeemed, Rival::Wait) == Update::Done {
+        if codes.update(&row, redeemed, Rival::Wait)? == Update::Done {
             return Ok(marked);
         }
     }

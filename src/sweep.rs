@@ -6,19 +6,23 @@
 //! expire later, `retain_from` moves on so that the code is looked at again then.
 //!
 //! A sweep commits in steps, and ends a step as soon as another transaction waits for a row that it
-//! holds. It waits for nobody: what somebody else holds is left to the next sweep.
+//! holds. It waits for nobody: what somebody else holds is left to the next sweep. So is what a trigger, a foreign
+//! key or a publication does not let go.
 
 use crate::counters::{self, Counter};
+use crate::due::{CODES, Due};
 use crate::error::Error;
-use crate::independent::in_transaction;
-use crate::numeric_date::{seconds, this_second};
+use crate::failure::{Failure, catch};
+use crate::fate::{Fate, forget, release, removal};
+use crate::independent::{
+    Report, in_transaction, in_transaction_of_owner, or_roll_back, wait_at_most,
+};
 use crate::settings::REUSE_RETENTION;
 use crate::table::{
-    Code, Columns, Family, Index, Key, Row, Table, Token, Update, Values, Walk, is_awaited,
+    Code, Columns, Family, Index, Key, Owner, Row, Table, Token, Walk, is_awaited, triggers_at_once,
 };
-use crate::{extension, families, reuse, store, undo};
-use pgrx::datum::DatumWithOid;
-use pgrx::pg_sys;
+use crate::{extension, savepoint, undo};
+use pgrx::{log, pg_sys};
 use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -26,10 +30,12 @@ use std::time::{Duration, Instant};
 /// Rows that one transaction removes or retains at most.
 const STEP: usize = 10_000;
 
-const CODES: Index<Code> = Index {
-    name: c"authorizations_sweep",
-    columns: &[Code::RetainFrom, Code::ExpiresAt],
-};
+/// The same, where each row has a savepoint of its own: more than 64 would cost everybody's snapshots.
+const CAREFUL_STEP: usize = 50;
+
+/// How long a trigger of a table may wait for a lock.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 const TOKENS: Index<Token> = Index {
     name: c"authorization_access_tokens_sweep",
     columns: &[Token::ExpiresAt],
@@ -38,16 +44,6 @@ const FAMILIES: Index<Family> = Index {
     name: c"authorization_revoked_families_sweep",
     columns: &[Family::RevokedAt],
 };
-
-/// All that a sweep needs.
-const RELATIONS: [&CStr; 6] = [
-    Code::TABLE,
-    Token::TABLE,
-    Family::TABLE,
-    CODES.name,
-    TOKENS.name,
-    FAMILIES.name,
-];
 
 /// One sweep of a database, as it lies in shared memory.
 #[repr(C)]
@@ -60,6 +56,22 @@ pub struct Sweep {
     pub max_time: Duration,
     /// Seconds; `None`: as the database has it.
     pub retention: Option<i32>,
+    /// Where an earlier one stopped.
+    pub from: Place,
+}
+
+/// How far a sweep is: the pass, and the position in its index.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub struct Place {
+    pass: Pass,
+    position: i64,
+}
+
+impl Place {
+    pub const START: Place = Place {
+        pass: Pass::Retained,
+        position: i64::MIN,
+    };
 }
 
 /// What a sweep did.
@@ -68,54 +80,50 @@ pub struct Sweep {
 pub struct Swept {
     /// Rows.
     pub removed: i64,
-    /// Whether it stopped before it was through.
-    pub stopped: bool,
-    /// The place in RELATIONS of what it did not find.
-    missing: Option<usize>,
+    /// Where it stopped, if it did before it was through.
+    pub stopped: Option<Place>,
+    /// The first that did not let a row go.
+    refusal: Option<Refusal>,
+    /// What kept it from its work.
+    pub failure: Option<Report>,
+}
+
+/// An error that a trigger, a foreign key or a publication raised where a row was to be removed or retained. Its
+/// message may hold a value.
+#[derive(Clone, Copy)]
+struct Refusal {
+    pass: Pass,
+    sqlstate: i32,
 }
 
 impl Swept {
-    /// What kept it from its work.
-    pub fn failure(&self) -> Option<Error> {
-        self.missing
-            .and_then(|at| RELATIONS.get(at))
-            .map(|name| Error::NoTable(name))
-    }
-}
-
-/// The instants that decide.
-#[derive(Clone, Copy)]
-pub struct Due {
-    /// What has expired before it is due: the first instant of this second.
-    pub expired: i64,
-    /// What was to be retained from before it is due.
-    pub retained: i64,
-    retention: i64,
-}
-
-impl Due {
-    pub fn now(retention: i32) -> Due {
-        let (expired, retention) = (this_second(), seconds(retention));
-        Due {
-            expired,
-            retained: expired - retention,
-            retention,
+    /// Adds up what the sweep of one database did in several visits.
+    pub fn and_then(self, later: Swept) -> Swept {
+        Swept {
+            removed: self.removed + later.removed,
+            stopped: later.stopped,
+            refusal: self.refusal.or(later.refusal),
+            failure: self.failure.or(later.failure),
         }
     }
-}
 
-impl Due {
-    /// As $1 and $2 of a query.
-    pub fn arguments(self) -> [DatumWithOid<'static>; 2] {
-        [self.expired, self.retained].map(|timestamp| {
-            // SAFETY: a timestamptz is its microseconds.
-            unsafe { DatumWithOid::new(timestamp, pg_sys::TIMESTAMPTZOID) }
-        })
+    /// Says in the log that rows were not let go.
+    pub fn log_refusal(&self, database: &str) {
+        let Some(Refusal { pass, sqlstate }) = self.refusal else {
+            return;
+        };
+        let table = pass.table().to_string_lossy();
+        // SAFETY: answers a static C string.
+        let sqlstate = unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(sqlstate)) };
+        let sqlstate = sqlstate.to_string_lossy();
+        log!(
+            "attesto_codes left rows of {table} in database \"{database}\" that are due: a trigger, a foreign key or a publication does not let them go (SQLSTATE {sqlstate})"
+        );
     }
 }
 
 /// The rows that a sweep goes through, in this order.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Pass {
     Retained,
     Expired,
@@ -131,6 +139,10 @@ struct Progress {
     deadline: Instant,
     /// Rows that this step has removed or retained.
     changed: usize,
+    /// Who owns the table of this step, where it is not plain.
+    owner: Option<Owner>,
+    refusal: Option<Refusal>,
+    failure: Option<Report>,
 }
 
 impl Sweep {
@@ -147,39 +159,72 @@ impl Sweep {
             max_rows: self.max_rows,
             deadline: started + self.max_time,
             changed: 0,
+            owner: None,
+            refusal: None,
+            failure: None,
         };
         let passes = [Pass::Retained, Pass::Expired, Pass::Tokens, Pass::Families];
-        let mut failure = None;
+        let mut stopped = None;
         for pass in passes {
-            failure = failure.or(pass.run(schema, &mut progress).err());
+            let start = match self.from.pass == pass {
+                true => self.from.position,
+                false => i64::MIN,
+            };
+            if pass >= self.from.pass && stopped.is_none() {
+                stopped = pass.run(schema, start, &mut progress);
+            }
         }
         counters::add(Counter::Sweeps, 1);
         counters::add(Counter::RowsSwept, progress.removed as u64);
         Swept {
             removed: progress.removed,
-            stopped: progress.is_over(),
-            missing: match failure {
-                Some(Error::NoTable(name)) => RELATIONS.iter().position(|r| *r == name),
-                _ => None,
-            },
+            stopped,
+            refusal: progress.refusal,
+            failure: progress.failure,
         }
     }
 }
 
 impl Pass {
-    /// Takes steps until there is nothing more, or the sweep is over.
-    fn run(self, schema: pg_sys::Oid, progress: &mut Progress) -> Result<(), Error> {
-        let mut from = Some(i64::MIN);
-        while let Some(position) = from
-            && !progress.is_over()
-        {
+    /// Takes steps until there is nothing more. The place where it stopped, if the sweep was over before.
+    fn run(self, schema: pg_sys::Oid, start: i64, progress: &mut Progress) -> Option<Place> {
+        let mut from = start;
+        while !progress.is_over() {
             progress.changed = 0;
-            from = in_transaction(|| {
-                undo::flush_later();
-                self.step(schema, position, progress)
-            })?;
+            let step = or_roll_back(|| {
+                in_transaction_of_owner(|| {
+                    undo::flush_later();
+                    progress.owner = None;
+                    (self.step(schema, from, progress), progress.owner)
+                })
+            });
+            match step {
+                // What was refused is not tried again and again.
+                Ok(Ok(Some(next))) if next == from && progress.changed == 0 => from = next + 1,
+                Ok(Ok(Some(next))) => from = next,
+                Ok(Ok(None)) => return None,
+                Ok(Err(error)) => {
+                    progress.fail(error);
+                    return None;
+                }
+                Err(failure) => {
+                    progress.note(self, failure);
+                    return None;
+                }
+            }
         }
-        Ok(())
+        Some(Place {
+            pass: self,
+            position: from,
+        })
+    }
+
+    fn table(self) -> &'static CStr {
+        match self {
+            Pass::Retained | Pass::Expired => Code::TABLE,
+            Pass::Tokens => Token::TABLE,
+            Pass::Families => Family::TABLE,
+        }
     }
 
     /// Goes on from a position in the index. `None`: there is nothing more.
@@ -194,7 +239,7 @@ impl Pass {
             match self {
                 Pass::Retained => with(schema, |codes| {
                     let keys = vec![Key::from(1, position), Key::before(1, due.retained)];
-                    progress.walk(codes, &CODES, keys, Code::RetainFrom, |code| {
+                    progress.walk(self, codes, &CODES, keys, Code::RetainFrom, |code| {
                         release(codes, tokens, code, due)
                     })
                 }),
@@ -204,21 +249,26 @@ impl Pass {
                         Key::from(2, position),
                         Key::before(2, due.expired),
                     ];
-                    progress.walk(codes, &CODES, keys, Code::ExpiresAt, |code| {
+                    progress.walk(self, codes, &CODES, keys, Code::ExpiresAt, |code| {
                         release(codes, tokens, code, due)
                     })
                 }),
                 Pass::Tokens => {
                     let keys = vec![Key::from(1, position), Key::before(1, due.expired)];
-                    progress.walk(tokens, &TOKENS, keys, Token::ExpiresAt, |token| {
-                        Ok(removal(tokens.delete(token)))
+                    progress.walk(self, tokens, &TOKENS, keys, Token::ExpiresAt, |token| {
+                        tokens.delete(token).map(removal)
                     })
                 }
                 Pass::Families => with(schema, |revoked| {
                     let keys = vec![Key::from(1, position), Key::before(1, due.retained)];
-                    progress.walk(revoked, &FAMILIES, keys, Family::RevokedAt, |family| {
-                        forget(revoked, tokens, family, due)
-                    })
+                    progress.walk(
+                        self,
+                        revoked,
+                        &FAMILIES,
+                        keys,
+                        Family::RevokedAt,
+                        |family| forget(revoked, tokens, family, due),
+                    )
                 }),
             }
         })
@@ -231,73 +281,7 @@ fn with<C: Columns, T>(
     work: impl FnOnce(&Table<C>) -> Result<Option<T>, Error>,
 ) -> Result<Option<T>, Error> {
     let oid = Table::<C>::oid_in(schema).ok_or(Error::NoTable(C::TABLE))?;
-    Table::with_oid(oid, work).unwrap_or(Ok(None))
-}
-
-/// What became of a row.
-#[derive(PartialEq)]
-enum Fate {
-    Removed,
-    Retained,
-    /// Somebody holds it, or it stays as it is.
-    Left,
-}
-
-fn removal(update: Update) -> Fate {
-    match update {
-        Update::Done => Fate::Removed,
-        Update::Gone | Update::Busy => Fate::Left,
-    }
-}
-
-/// Removes an expired code, or retains it for as long as it is evidence.
-fn release(
-    codes: &Table<Code>,
-    tokens: &Table<Token>,
-    code: &Row<Code>,
-    due: Due,
-) -> Result<Fate, Error> {
-    if !store::is_redeemed(code) {
-        return Ok(removal(codes.delete(code)));
-    }
-    let retain_from = retain_from(code);
-    let last_token = match reuse::family_id(code) {
-        Some(family_id) => families::last_expiry(tokens, &family_id)?,
-        None => None,
-    };
-    let retain_from = match last_token {
-        Some(last) => retain_from.max(last - due.retention),
-        None => retain_from,
-    };
-    if retain_from < due.retained {
-        return Ok(removal(codes.delete(code)));
-    }
-    let retained = Values::default().set(Code::RetainFrom, retain_from);
-    Ok(match codes.relocate(code, retained) {
-        Update::Done => Fate::Retained,
-        Update::Gone | Update::Busy => Fate::Left,
-    })
-}
-
-/// Removes the memory of a revoked family that has no more tokens to come to an end.
-fn forget(
-    revoked: &Table<Family>,
-    tokens: &Table<Token>,
-    family: &Row<Family>,
-    due: Due,
-) -> Result<Fate, Error> {
-    let family_id: String = family.get(Family::FamilyId).unwrap_or_default();
-    match families::last_expiry(tokens, &family_id)? {
-        Some(last) if last >= due.expired => Ok(Fate::Left),
-        _ => Ok(removal(revoked.delete(family))),
-    }
-}
-
-fn retain_from(code: &Row<Code>) -> i64 {
-    let expires_at = || code.get(Code::ExpiresAt);
-    code.get(Code::RetainFrom)
-        .or_else(expires_at)
-        .unwrap_or(i64::MAX)
+    Table::with_oid(oid, work).map(Option::flatten)
 }
 
 impl Progress {
@@ -310,15 +294,34 @@ impl Progress {
     /// it ended before the last of them.
     fn walk<C: Columns>(
         &mut self,
+        pass: Pass,
         table: &Table<C>,
         index: &Index<C>,
         keys: Vec<Key>,
         order: C,
         fate: impl Fn(&Row<C>) -> Result<Fate, Error>,
     ) -> Result<Option<i64>, Error> {
+        let is_plain = table.is_plain();
+        let step = if is_plain { STEP } else { CAREFUL_STEP };
+        if !is_plain {
+            self.owner = Some(table.owner());
+            triggers_at_once();
+            wait_at_most(PATIENCE);
+        }
         let walked = table.walk(index, keys, Walk::Forward, |row| {
             let position = row.get(order);
-            match fate(row) {
+            if !is_plain {
+                // Of no row it would be another answer.
+                table.check_removable();
+            }
+            let decided = match is_plain {
+                true => fate(row),
+                false => savepoint::within(|| fate(row)).or_else(|failure| {
+                    self.note(pass, failure);
+                    Ok(Fate::Left)
+                }),
+            };
+            match decided {
                 Ok(Fate::Removed) => self.removed += 1,
                 Ok(Fate::Retained) => {}
                 Ok(Fate::Left) if self.is_over() => return ControlFlow::Break(Ok(position)),
@@ -326,45 +329,25 @@ impl Progress {
                 Err(error) => return ControlFlow::Break(Err(error)),
             }
             self.changed += 1;
-            match self.changed >= STEP || self.is_over() || is_awaited() {
+            match self.changed >= step || self.is_over() || is_awaited() {
                 true => ControlFlow::Break(Ok(position)),
                 false => ControlFlow::Continue(()),
             }
         });
         walked?.break_value().unwrap_or(Ok(None))
     }
-}
 
-/// The codes that wait for a sweep, which removes them or retains them.
-#[derive(Default)]
-pub struct Waiting {
-    /// How many; at the limit that was given there may be more.
-    pub number: i64,
-    /// Since when the first of them has, as a timestamp.
-    pub since: Option<i64>,
-}
-
-/// Counts the codes that wait, up to `limit`.
-pub fn waiting(codes: &Table<Code>, due: Due, limit: i64) -> Result<Waiting, Error> {
-    let expired = vec![Key::is_null(1), Key::before(2, due.expired)];
-    let retained = vec![Key::before(1, due.retained)];
-    let mut waiting = Waiting::default();
-    for (keys, order, delay) in [
-        (expired, Code::ExpiresAt, 0),
-        (retained, Code::RetainFrom, due.retention),
-    ] {
-        let mut first = None;
-        let _ = codes.walk(&CODES, keys, Walk::Forward, |code| {
-            first = first.or_else(|| code.get::<i64>(order));
-            waiting.number += 1;
-            match waiting.number < limit {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            }
-        })?;
-        let since = first.map(|first| first + delay);
-        waiting.since = waiting.since.into_iter().chain(since).min();
+    /// Keeps the first refusal, to be told of.
+    fn note(&mut self, pass: Pass, failure: Failure) {
+        let sqlstate = failure.sqlstate();
+        self.refusal.get_or_insert(Refusal { pass, sqlstate });
     }
-    waiting.number = waiting.number.min(limit);
-    Ok(waiting)
+
+    /// Keeps the first failure, to be told of.
+    fn fail(&mut self, error: Error) {
+        if let (None, Err(failure)) = (self.failure, catch(|| error.raise())) {
+            let failure: Failure = failure;
+            self.failure = Some(failure.into());
+        }
+    }
 }

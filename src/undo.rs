@@ -6,6 +6,7 @@
 //! what is known to be safe counts as safe.
 
 use crate::reply;
+use crate::table::set_local;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -72,34 +73,14 @@ pub fn commit_at_once(flush: bool) {
     reply::hold();
 }
 
-/// Makes the commit of this transaction wait as synchronous_commit = on does, if it would not.
+/// Makes the commit of this transaction wait as synchronous_commit = on does, whatever it is set to until then.
 pub fn flush_on_commit() {
-    // SAFETY: reads a variable of this backend.
-    if unsafe { pg_sys::synchronous_commit } < FLUSHED {
-        set_local(c"synchronous_commit", c"on");
-    }
+    FLUSH.set(true);
 }
 
 /// Makes the commit of this transaction not wait for the disk: for what may be lost in a crash.
 pub fn flush_later() {
     set_local(c"synchronous_commit", c"off");
-}
-
-/// SET LOCAL of a setting that any role may change.
-fn set_local(name: &CStr, value: &CStr) {
-    // SAFETY: both are C strings, which the call copies.
-    unsafe {
-        pg_sys::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
-            true,
-            0,
-            false,
-        );
-    }
 }
 
 /// Registers, once a process, what watches the executor and the transactions. A session
@@ -119,22 +100,15 @@ unsafe extern "C-unwind" fn at_transaction_end(
     _argument: *mut std::ffi::c_void,
 ) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT};
-    if !AT_ONCE.get() {
-        return;
-    }
     match event {
         XACT_EVENT_PRE_COMMIT if FLUSH.get() => flush_this_commit(),
-        XACT_EVENT_COMMIT => {
-            end();
+        XACT_EVENT_COMMIT if end() => {
             // SAFETY: as `commit_at_once` counted.
             unsafe { pg_sys::InterruptHoldoffCount -= 1 };
             reply::committed();
         }
         // The ERROR that led here has reset the counter.
-        XACT_EVENT_ABORT => {
-            end();
-            reply::undone();
-        }
+        XACT_EVENT_ABORT if end() => reply::undone(),
         _ => {}
     }
 }
@@ -149,13 +123,14 @@ fn flush_this_commit() {
     }
 }
 
-fn end() {
-    AT_ONCE.set(false);
+/// Whether it was the transaction of a take which nothing may undo.
+fn end() -> bool {
     FLUSH.set(false);
     if let Some(sessions) = SESSIONS.take() {
         // SAFETY: what `flush_this_commit` found.
         unsafe { pg_sys::synchronous_commit = sessions };
     }
+    AT_ONCE.replace(false)
 }
 
 /// Whether the client's statement is `SELECT columns FROM the_call`, run to its end.

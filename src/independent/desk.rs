@@ -17,7 +17,8 @@ const DATABASES: usize = 64;
 /// How long a worker may take to start before somebody else starts one.
 const START_MICROSECONDS: i64 = 5_000_000;
 
-#[derive(Clone, Copy, PartialEq)]
+#[allow(clippy::large_enum_variant)] // In shared memory there is no Box.
+#[derive(Clone, Copy)]
 enum State {
     Idle,
     Waiting,
@@ -44,7 +45,8 @@ pub struct Worker {
 }
 
 /// What a caller has to do next.
-#[derive(Clone, Copy, PartialEq)]
+#[allow(clippy::large_enum_variant)] // It holds what lies in shared memory.
+#[derive(Clone, Copy)]
 pub enum Next {
     Answer(Outcome),
     Wait,
@@ -93,7 +95,7 @@ impl Desk {
     /// Puts an order into a slot. What the slot held is forgotten.
     pub fn submit(&mut self, slot: usize, order: Order) {
         let entry = &mut self.slots[slot];
-        let queued = entry.state == State::Waiting;
+        let queued = matches!(entry.state, State::Waiting);
         entry.state = State::Waiting;
         entry.ticket += 1;
         entry.order = order;
@@ -139,7 +141,7 @@ impl Desk {
 
     /// Takes an order back that no worker took. False: too late.
     pub fn withdraw(&mut self, slot: usize) -> bool {
-        let waiting = self.slots[slot].state == State::Waiting;
+        let waiting = matches!(self.slots[slot].state, State::Waiting);
         if waiting {
             self.unqueue(|s, _| s == slot);
             self.slots[slot].state = State::Idle;
@@ -246,7 +248,7 @@ impl Desk {
             }
         }
         for slot in &mut self.slots {
-            if slot.state == State::Taken(pid) {
+            if matches!(slot.state, State::Taken(by) if by == pid) {
                 slot.state = State::Answered(Outcome::Unknown);
                 // SAFETY: as in `answer`.
                 unsafe { pg_sys::SetLatch(slot.caller) };

@@ -1,7 +1,9 @@
 //! A worker for one errand, started by the caller. The errand and its answer lie in a piece of dynamic
 //! shared memory that lives as long as one of the two looks at it.
 
-use super::{Order, Outcome, commit_patiently, connect, pause, start};
+use super::commit::commit_patiently;
+use super::process::connect;
+use super::{Order, Outcome, pause, start};
 use crate::error::Error;
 use crate::sweep::{Sweep, Swept};
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};

@@ -2,11 +2,12 @@
 //! It knows of databases by the list of them alone, and so of every new one; a sweeper that finds no
 //! extension leaves.
 
-use super::{connect, errand, in_transaction, pause, reload_settings};
+use super::process::connect;
+use super::{errand, in_transaction, pause, reload_settings};
 use crate::counters;
 use crate::error::Error;
 use crate::settings::SWEEP_INTERVAL;
-use crate::sweep::Sweep;
+use crate::sweep::{Place, Sweep, Swept};
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgMemoryContexts, log, pg_guard, pg_sys};
@@ -26,6 +27,8 @@ const FOREVER: Duration = Duration::from_secs(86_400);
 struct Database {
     oid: pg_sys::Oid,
     name: String,
+    /// What its sweep has done in the visits of this round.
+    swept: Swept,
     /// One can connect to it, and it is no template: those must be free of connections to be copied.
     is_open: bool,
 }
@@ -88,7 +91,7 @@ fn open_databases() -> Vec<Database> {
 /// Visits the databases in turn, those with more to do again, until all are through.
 fn sweep_all(mut databases: Vec<Database>) {
     while !databases.is_empty() && SWEEP_INTERVAL.get() != 0 {
-        databases.retain(visit);
+        databases.retain_mut(visit);
         if !databases.is_empty() {
             pause(LEAVE);
             reload_settings();
@@ -97,40 +100,52 @@ fn sweep_all(mut databases: Vec<Database>) {
 }
 
 /// Sweeps a database for the time of a visit. True: there is more to do.
-fn visit(database: &Database) -> bool {
+fn visit(database: &mut Database) -> bool {
     let sweep = Sweep {
         database: database.oid,
         schema: None,
         max_rows: i64::MAX,
         max_time: VISIT,
         retention: None,
+        from: database.swept.stopped.unwrap_or(Place::START),
     };
     let swept = match errand::sweep(sweep, Some(PATIENCE)) {
         Ok(swept) => swept,
         // The sweeper has said why, as one does that finds its database gone.
         Err(Error::SweepEnded) => return false,
         Err(error) => {
-            say(database, error);
+            say(database);
+            ErrorReport::from(error).report(PgLogLevel::LOG);
             return false;
         }
     };
-    if let Some(failure) = swept.failure() {
-        say(database, failure);
-    }
     if swept.removed > 0 {
         let (rows, name) = (swept.removed, &database.name);
         log!("attesto_codes swept {rows} rows from database \"{name}\"");
     }
-    swept.stopped
+    database.swept = database.swept.and_then(swept);
+    let goes_on = swept.stopped.is_some();
+    if !goes_on {
+        tell(database);
+    }
+    goes_on
+}
+
+/// Says in the log what a sweep of a database left.
+fn tell(database: &Database) {
+    database.swept.log_refusal(&database.name);
+    if let Some(failure) = database.swept.failure {
+        say(database);
+        failure.report(PgLogLevel::LOG);
+    }
 }
 
 /// Says in the log what kept a database from being swept.
-fn say(database: &Database, error: Error) {
+fn say(database: &Database) {
     log!(
         "attesto_codes could not sweep database \"{}\"",
         database.name
     );
-    ErrorReport::from(error).report(PgLogLevel::LOG);
 }
 
 /// All databases of the cluster.
@@ -154,6 +169,7 @@ fn databases() -> Vec<Database> {
                     .to_string_lossy()
                     .into_owned(),
                 // Below -1: a DROP DATABASE was interrupted.
+                swept: Swept::default(),
                 is_open: row.datallowconn && !row.datistemplate && row.datconnlimit >= -1,
             });
         }

@@ -13,7 +13,10 @@
 //!    - `Gone`: somebody else was first. The caller looks again, at what is now another state.
 //!    - `Busy`: an open transaction held the row or the table for one second. Nothing happened.
 //!      This is what a caller gets that holds such a lock itself: never a hang, since a worker never
-//!      waits for a lock.
+//!      waits for a lock of ours.
+//!    - `Failed`: an error of a trigger or a constraint that was added to the table, which the caller raises.
+//!      Nothing happened. Where there may be such things an order has a transaction of its own, with the rights
+//!      of the table's owner to its end, and waits for locks of others for the rest of the second.
 //!
 //! The winner is told apart by the row's own update: of two transactions only one can replace a row
 //! version, and the answer goes to the one whose order did it.
@@ -35,21 +38,27 @@
 //! Sweeps are errands, too, so that they commit in small steps and hold no row for long. With preload
 //! `launcher` sends them.
 
+mod commit;
 mod desk;
 mod errand;
 mod launcher;
+mod process;
+mod report;
 mod resident;
 
 pub use self::errand::sweep;
+pub use self::process::{
+    in_transaction, in_transaction_of_owner, is_worker, or_roll_back, wait_at_most,
+};
+pub use self::report::Report;
 
 use crate::counters::Counter;
 use crate::error::Error;
 use crate::store::Step;
-use crate::table::{Code, Rival, Table, Update};
-use crate::undo;
+use crate::table::{Code, Table, Update};
 use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
-use pgrx::pg_sys;
-use std::ptr;
+use pgrx::{PgLogLevel, pg_sys};
+use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
 /// How long an order may find the row or the table locked.
@@ -69,6 +78,8 @@ struct Order {
     database: pg_sys::Oid,
     table: pg_sys::Oid,
     step: Step,
+    /// The caller's session_replication_role, which says what triggers there are.
+    replication_role: c_int,
     length: u8,
     code_hash: [u8; CODE_HASH_BYTES],
 }
@@ -78,14 +89,16 @@ impl Order {
         database: pg_sys::InvalidOid,
         table: pg_sys::InvalidOid,
         step: Step::Spend,
+        replication_role: 0,
         length: 0,
         code_hash: [0; CODE_HASH_BYTES],
     };
 
     fn new(step: Step, table: pg_sys::Oid, hash: &str) -> Result<Order, Error> {
         let mut order = Order {
-            // SAFETY: reads a variable of this backend.
+            // SAFETY: reads variables of this backend.
             database: unsafe { pg_sys::MyDatabaseId },
+            replication_role: unsafe { pg_sys::SessionReplicationRole },
             table,
             step,
             length: u8::try_from(hash.len()).map_err(|_| Error::CodeHash)?,
@@ -101,11 +114,15 @@ impl Order {
 }
 
 /// How an order ended.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant)] // In shared memory there is no Box.
+#[derive(Clone, Copy)]
 pub enum Outcome {
     Done,
     Gone,
     Busy,
+    /// It cannot be carried out together with others.
+    Alone,
+    Failed(Report),
     /// The worker ended without an answer.
     Unknown,
 }
@@ -130,7 +147,11 @@ pub fn write(step: Step, codes: &Table<Code>, code_hash: &str) -> Result<(Update
         Outcome::Done => Ok((Update::Done, way)),
         Outcome::Gone => Ok((Update::Gone, way)),
         Outcome::Busy => Ok((Update::Busy, way)),
-        Outcome::Unknown => Err(Error::NoAnswer),
+        Outcome::Failed(report) => {
+            report.report(PgLogLevel::ERROR);
+            Err(Error::NoAnswer)
+        }
+        Outcome::Alone | Outcome::Unknown => Err(Error::NoAnswer),
     }
 }
 
@@ -162,106 +183,12 @@ fn start(
     }
 }
 
-// pgrx's own declarations are wrapped in a guard that has no place in a signal handler.
-unsafe extern "C-unwind" {
-    fn die(signal: std::ffi::c_int);
-    fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
-}
-
-// Not among pgrx's bindings. Before PostgreSQL 15 a worker wakes the listeners itself.
-#[cfg(feature = "pg14")]
-unsafe extern "C-unwind" {
-    fn ProcessCompletedNotifies();
-}
-
-/// A cancelled wait for a standby would look like a commit that the standby has.
-unsafe extern "C-unwind" fn ignore(_signal: std::ffi::c_int) {}
-
-/// Connects this worker process, as the superuser that owns the cluster: to a database, or without
-/// one to the shared catalogs alone.
-fn connect(database: Option<pg_sys::Oid>) {
-    // SAFETY: the process was started as a background worker with access to databases. `die` makes
-    // SIGTERM end it at the next safe point, where the default would end it anywhere.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        let set = pg_sys::pqsignal;
-        #[cfg(feature = "pg18")]
-        let set = pg_sys::pqsignal_be;
-        set(pg_sys::SIGTERM as i32, Some(die));
-        set(pg_sys::SIGINT as i32, Some(ignore));
-        set(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
-        pg_sys::BackgroundWorkerUnblockSignals();
-        match database {
-            Some(oid) => {
-                pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, 0)
-            }
-            None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
-        }
-    }
-}
-
 fn reload_settings() {
     // SAFETY: what every process of PostgreSQL does after SIGHUP, outside of a transaction.
     unsafe {
         if pg_sys::ConfigReloadPending != 0 {
             pg_sys::ConfigReloadPending = 0;
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
-        }
-    }
-}
-
-/// Does `work` in a transaction, and commits it.
-pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: a worker's transaction, as every one of PostgreSQL's own workers has it. An ERROR
-    // ends the process, and with it the transaction.
-    unsafe {
-        pg_sys::SetCurrentStatementStartTimestamp();
-        pg_sys::StartTransactionCommand();
-        // The database may have another default; a serialization failure would end this process.
-        pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
-        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        let result = work();
-        pg_sys::PopActiveSnapshot();
-        pg_sys::CommitTransactionCommand();
-        #[cfg(feature = "pg14")]
-        ProcessCompletedNotifies();
-        result
-    }
-}
-
-/// Carries out orders in one transaction, in their order, and commits it.
-fn commit(orders: &[Order]) -> Vec<Outcome> {
-    let outcomes = in_transaction(|| {
-        undo::flush_on_commit();
-        orders.iter().map(carry_out).collect()
-    });
-    // A worker that was terminated while it waited for a standby must not answer.
-    pgrx::check_for_interrupts!();
-    outcomes
-}
-
-fn carry_out(order: &Order) -> Outcome {
-    let write = |codes: &Table<Code>| {
-        order
-            .step
-            .write_by_hash(codes, order.code_hash(), Rival::GiveUp)
-    };
-    match Table::with_oid(order.table, write) {
-        Some(Update::Done) => Outcome::Done,
-        Some(Update::Gone) => Outcome::Gone,
-        Some(Update::Busy) | None => Outcome::Busy,
-    }
-}
-
-/// Carries out one order, again and again while it finds a lock and there is patience left.
-fn commit_patiently(order: Order) -> Outcome {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match commit(&[order]).first() {
-            Some(Outcome::Busy) if Instant::now() < deadline => {
-                pause(PAUSE);
-            }
-            outcome => return outcome.copied().unwrap_or(Outcome::Unknown),
         }
     }
 }

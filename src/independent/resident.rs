@@ -1,8 +1,10 @@
 //! One worker for each database, kept while there is work. A worker that finds nothing to do for IDLE
 //! leaves, so that an idle database can be dropped, and the next order starts another one.
 
+use super::commit::commit;
 use super::desk::{BACKENDS, Desk, Job, Next, Worker};
-use super::{Order, Outcome, PAUSE, commit, connect, pause, reload_settings, start};
+use super::process::connect;
+use super::{Order, Outcome, PAUSE, pause, reload_settings, start};
 use crate::error::Error;
 use pgrx::{IntoDatum, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
 use std::cell::Cell;
@@ -69,7 +71,8 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
             Next::Start | Next::NoPlace => {
                 DESK.exclusive().cancel_start(order.database);
                 if DESK.exclusive().withdraw(slot) {
-                    return Ok((next == Next::Start).then_some(Outcome::Unknown));
+                    let gave_up = matches!(next, Next::Start);
+                    return Ok(gave_up.then_some(Outcome::Unknown));
                 }
             }
         }
@@ -127,7 +130,7 @@ fn work(me: &Worker) {
             reload_settings();
             continue;
         }
-        let orders: Vec<Order> = jobs.iter().map(|job| job.order).collect();
+        let orders: Vec<_> = jobs.iter().map(|job| (job.order, job.deadline)).collect();
         let outcomes = commit(&orders);
         jobs = answer(jobs, &outcomes);
         if !jobs.is_empty() {
@@ -141,7 +144,7 @@ fn answer(jobs: Vec<Job>, outcomes: &[Outcome]) -> Vec<Job> {
     let mut desk = DESK.exclusive();
     let mut again = Vec::new();
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
-        if *outcome == Outcome::Busy && Instant::now() < job.deadline {
+        if matches!(outcome, Outcome::Busy) && Instant::now() < job.deadline {
             again.push(job);
         } else {
             desk.answer(job.slot, job.ticket, *outcome);

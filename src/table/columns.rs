@@ -4,9 +4,13 @@ use pgrx::pg_sys::{BOOLOID, JSONBOID, Oid, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID
 use std::ffi::CStr;
 
 /// The columns of one table, and so the table.
-pub trait Columns: Copy + 'static {
+pub trait Columns: Copy + PartialEq + 'static {
     const TABLE: &'static CStr;
     const TYPES: &'static [Oid];
+    /// Those that cannot be NULL.
+    const NOT_NULL: &'static [Self];
+    /// The CHECK constraint, if there is one.
+    const CHECK: Option<&'static CStr> = None;
     /// The primary key.
     const KEY: Self;
     /// How often a row can change in its life.
@@ -18,7 +22,7 @@ pub trait Columns: Copy + 'static {
 
 /// `authorizations`: one row a code.
 #[allow(clippy::enum_variant_names)] // They are the columns' names.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Code {
     ExpiresAt,
     InsertedAt,
@@ -45,14 +49,14 @@ pub enum Code {
 }
 
 /// `authorization_runs`: one row a run of the server, as a rule one.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Run {
     StartedAt,
     Name,
 }
 
 /// `authorization_access_tokens`: one row a token.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Token {
     ExpiresAt,
     RevokedAt,
@@ -61,7 +65,7 @@ pub enum Token {
 }
 
 /// `authorization_revoked_families`: one row a revoked family.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Family {
     RevokedAt,
     FamilyId,
@@ -93,6 +97,19 @@ impl Columns for Code {
         TIMESTAMPTZOID,
         TEXTOID,
     ];
+    const NOT_NULL: &'static [Code] = &[
+        Code::ExpiresAt,
+        Code::InsertedAt,
+        Code::ConsumedSuccess,
+        Code::CodeHash,
+        Code::ClientId,
+        Code::Subject,
+        Code::RedirectUri,
+        Code::Scope,
+        Code::Resource,
+        Code::Claims,
+    ];
+    const CHECK: Option<&'static CStr> = Some(c"redeemed_implies_spent");
     const KEY: Code = Code::CodeHash;
     /// Spent, replayed, redeemed, reused, retained. It may be retained for longer, but months later.
     const CHANGES: usize = 5;
@@ -104,6 +121,7 @@ impl Columns for Code {
 impl Columns for Token {
     const TABLE: &'static CStr = c"authorization_access_tokens";
     const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID];
+    const NOT_NULL: &'static [Token] = &[Token::ExpiresAt, Token::Jti, Token::FamilyId];
     const KEY: Token = Token::Jti;
     /// Revoked.
     const CHANGES: usize = 1;
@@ -115,6 +133,7 @@ impl Columns for Token {
 impl Columns for Family {
     const TABLE: &'static CStr = c"authorization_revoked_families";
     const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID];
+    const NOT_NULL: &'static [Family] = &[Family::RevokedAt, Family::FamilyId];
     const KEY: Family = Family::FamilyId;
     const CHANGES: usize = 0;
     fn position(self) -> usize {
@@ -125,6 +144,7 @@ impl Columns for Family {
 impl Columns for Run {
     const TABLE: &'static CStr = c"authorization_runs";
     const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID];
+    const NOT_NULL: &'static [Run] = &[Run::StartedAt, Run::Name];
     const KEY: Run = Run::Name;
     const CHANGES: usize = 0;
     const IS_UNLOGGED: bool = true;

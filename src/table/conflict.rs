@@ -1,38 +1,46 @@
-//! What a unique index refuses. PostgreSQL's own error would tell the client and the log the key.
+//! What a constraint refuses. PostgreSQL's own error would tell the client and the log the key, or the whole row.
 
 use super::slot::Slot;
-use super::write::{Reason, insert_index_entries};
+use super::tuple::{Reason, insert_index_entries};
 use super::{Columns, Table};
 use crate::error::Error;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
-use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder};
+use crate::failure::{Failure, catch, keep_sqlstate};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::ffi::CStr;
-use std::panic::AssertUnwindSafe;
+
+/// The class of SQLSTATEs of violated constraints, 23.
+const VIOLATION: i32 = PgSqlErrorCode::ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION as i32 & 0xfff;
 
 impl<C: Columns> Table<C> {
     /// Inserts the index entries of a stored row; where its primary key exists, `exists` is raised.
     pub(super) fn insert_index_entries(&self, slot: &Slot, reason: Reason, exists: fn() -> Error) {
-        // What PostgreSQL raises this after is undone with the transaction; it holds no lock of a page.
-        let caught = PgTryBuilder::new(AssertUnwindSafe(|| {
-            insert_index_entries(self.rel, slot, reason);
-            None
-        }))
-        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, Some)
-        .catch_when(PgSqlErrorCode::ERRCODE_EXCLUSION_VIOLATION, Some)
-        .execute();
-        match caught {
-            None => {}
-            Some(CaughtError::PostgresError(report)) => {
-                let (code, message) = (report.sql_error_code(), report.message());
-                let error = match names(message, &self.name_of_key()) {
-                    true => exists().into(),
-                    false => ErrorReport::new(code, message.to_owned(), "attesto_codes")
-                        .set_hint("The index was added to the table of attesto_codes."),
-                };
-                error.report(PgLogLevel::ERROR);
-            }
-            Some(error) => error.rethrow(),
+        self.constrained(exists, || insert_index_entries(self.rel, slot, reason));
+    }
+
+    /// Writes what a constraint may refuse; where the primary key exists, `exists` is raised.
+    pub(super) fn constrained<T>(&self, exists: fn() -> Error, write: impl FnOnce() -> T) -> T {
+        // What PostgreSQL raises is undone with the transaction; it holds no lock of a page.
+        match catch(write) {
+            Ok(written) => written,
+            Err(failure) if failure.class() == VIOLATION => self.refuse(failure, exists),
+            Err(failure) => failure.raise(),
         }
+    }
+
+    fn refuse(&self, failure: Failure, exists: fn() -> Error) -> ! {
+        let code = PgSqlErrorCode::from(failure.sqlstate());
+        let message = failure.message();
+        let own_key =
+            code == PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION && names(message, &self.name_of_key());
+        let error: ErrorReport = match own_key {
+            true => exists().into(),
+            false => ErrorReport::new(code, message.to_owned(), "attesto_codes")
+                .set_hint("What refuses the row was added to the tables of attesto_codes."),
+        };
+        keep_sqlstate(failure.sqlstate());
+        error.report(PgLogLevel::ERROR);
+        unreachable!()
     }
 
     fn name_of_key(&self) -> String {

@@ -1,26 +1,152 @@
-//! Whether a table is as the extension made it: who reads and writes its rows relies on that, and an
-//! administrator may have changed it.
+//! Whether a table is as the extension made it. Who reads and writes its rows relies on that, and an
+//! administrator may have changed it: what was added is honoured, or it is an obstacle and refused.
 
 use super::Columns;
 use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// What no write to the table could honour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Obstacle {
+    /// A column that the extension did not make: a dump names every column, and the table that it is
+    /// restored into, which is made anew, does not have this one.
+    Column,
+    /// A rule says what to do instead of a write.
+    Rule,
+    /// Row-level security that its owner, too, is subject to.
+    RowSecurity,
+    Partitioned,
+    ForeignTable,
+    /// Another table inherits from it, or it from another one.
+    Inheritance,
+}
+
+/// What is in the table's place, if it is not a table of its own with its own storage.
+pub unsafe fn kind_obstacle(rel: pg_sys::Relation) -> Option<Obstacle> {
+    // SAFETY: an open relation.
+    match unsafe { (*(*rel).rd_rel).relkind } as u8 {
+        pg_sys::RELKIND_PARTITIONED_TABLE => Some(Obstacle::Partitioned),
+        pg_sys::RELKIND_FOREIGN_TABLE => Some(Obstacle::ForeignTable),
+        _ => None,
+    }
+}
+
+/// What keeps an open table of C from being written.
+pub unsafe fn obstacle<C: Columns>(rel: pg_sys::Relation) -> Option<Obstacle> {
+    // SAFETY: rel is open, and so are its descriptor and its rules.
+    unsafe {
+        let form = &*(*rel).rd_rel;
+        let attributes = || (0..natts(rel)).map(|at| &*attribute((*rel).rd_att, at));
+        if attributes().skip(C::TYPES.len()).any(|a| !a.attisdropped) {
+            Some(Obstacle::Column)
+        } else if (*rel)
+            .rd_rules
+            .as_ref()
+            .is_some_and(|rules| rules.numLocks > 0)
+        {
+            Some(Obstacle::Rule)
+        } else if form.relrowsecurity && form.relforcerowsecurity {
+            Some(Obstacle::RowSecurity)
+        } else if form.relispartition
+            || attributes().any(|a| a.attinhcount > 0)
+            // It stays set after the last heir is gone.
+            || form.relhassubclass && has_heirs((*rel).rd_id)
+        {
+            Some(Obstacle::Inheritance)
+        } else {
+            None
+        }
+    }
+}
+
+unsafe extern "C-unwind" {
+    fn find_inheritance_children(parent: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> *mut pg_sys::List;
+}
+
+unsafe fn has_heirs(oid: pg_sys::Oid) -> bool {
+    // SAFETY: reads a catalog. An error of it jumps over no frame that owns anything.
+    unsafe {
+        let find = || find_inheritance_children(oid, pg_sys::NoLock as _);
+        !pg_sys::ffi::pg_guard_ffi_boundary(find).is_null()
+    }
+}
 
 /// An open table with all columns of C, in their places. It may have more.
 pub unsafe fn is_table_of<C: Columns>(rel: pg_sys::Relation) -> bool {
     // SAFETY: the descriptor of an open relation has natts attributes.
     unsafe {
         let form = &*(*rel).rd_rel;
-        form.relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
-            && (form.relpersistence == pg_sys::RELPERSISTENCE_UNLOGGED as std::ffi::c_char
-                || !C::IS_UNLOGGED)
-            && (*(*rel).rd_att).natts as usize >= C::TYPES.len()
+        form.relkind as u8 == pg_sys::RELKIND_RELATION
+            && form.relam == pg_sys::HEAP_TABLE_AM_OID
+            && (form.relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED || !C::IS_UNLOGGED)
+            && natts(rel) >= C::TYPES.len()
             && C::TYPES.iter().enumerate().all(|(at, of_type)| {
-                let attribute = attribute((*rel).rd_att, at);
-                (*attribute).atttypid == *of_type && !(*attribute).attisdropped
+                let attribute = &*attribute((*rel).rd_att, at);
+                attribute.atttypid == *of_type && !attribute.attisdropped
             })
     }
 }
 
-/// Whether an open primary key is that of C: on its one column, in the order of its bytes, and
+/// Whether there is nothing that the executor would have to do for a write to this table of C, but to
+/// store the row and its index entries: no trigger, so no foreign key either, and no constraint but those that the
+/// extension made, which what it writes fulfils.
+pub unsafe fn is_plain<C: Columns>(rel: pg_sys::Relation) -> bool {
+    // SAFETY: rel is open, and so are its triggers and constraints.
+    unsafe {
+        let no_trigger = (*rel)
+            .trigdesc
+            .as_ref()
+            .is_none_or(|all| all.numtriggers == 0);
+        no_trigger && has_own_checks::<C>(rel) && has_own_not_nulls::<C>(rel)
+    }
+}
+
+unsafe fn has_own_checks<C: Columns>(rel: pg_sys::Relation) -> bool {
+    unsafe {
+        let Some(constraints) = (*(*rel).rd_att).constr.as_ref() else {
+            return true;
+        };
+        match (constraints.num_check, C::CHECK) {
+            (0, _) => true,
+            (1, Some(name)) => CStr::from_ptr((*constraints.check).ccname) == name,
+            _ => false,
+        }
+    }
+}
+
+unsafe fn has_own_not_nulls<C: Columns>(rel: pg_sys::Relation) -> bool {
+    unsafe {
+        let not_null = |at: usize| (*attribute((*rel).rd_att, at)).attnotnull;
+        let own = |at: usize| C::NOT_NULL.iter().any(|column| column.position() == at);
+        (0..C::TYPES.len()).all(|at| own(at) || !not_null(at))
+    }
+}
+
+/// Whether somebody follows the changes of the table: a publication, or whatever decodes the WAL.
+pub unsafe fn is_followed(rel: pg_sys::Relation) -> bool {
+    // SAFETY: rel is open.
+    unsafe {
+        let permanent = (*(*rel).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
+        permanent
+            && (pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_LOGICAL as i32
+                || is_published(rel))
+    }
+}
+
+#[cfg(feature = "pg14")]
+unsafe fn is_published(rel: pg_sys::Relation) -> bool {
+    let actions = unsafe { &*pg_sys::GetRelationPublicationActions(rel) };
+    actions.pubinsert || actions.pubupdate || actions.pubdelete
+}
+
+#[cfg(not(feature = "pg14"))]
+unsafe fn is_published(rel: pg_sys::Relation) -> bool {
+    let mut all = pg_sys::PublicationDesc::default();
+    unsafe { pg_sys::RelationBuildPublicationDesc(rel, &mut all) };
+    all.pubactions.pubinsert || all.pubactions.pubupdate || all.pubactions.pubdelete
+}
+
+/// An open primary key is that of C: on its one column, in the order of its bytes, and
 /// unique at every moment.
 pub unsafe fn is_key_of<C: Columns>(pkey: pg_sys::Relation) -> bool {
     // SAFETY: rd_index names the columns of an open index, rd_indcollation their collations.
@@ -34,8 +160,23 @@ pub unsafe fn is_key_of<C: Columns>(pkey: pg_sys::Relation) -> bool {
     }
 }
 
+/// The name of a column, as SQL text has it.
+pub unsafe fn column_name(rel: pg_sys::Relation, at: usize) -> String {
+    // SAFETY: the descriptor of an open relation; quoted by PostgreSQL.
+    unsafe {
+        let name = (*attribute((*rel).rd_att, at)).attname.data.as_ptr();
+        CStr::from_ptr(pg_sys::quote_identifier(name))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+unsafe fn natts(rel: pg_sys::Relation) -> usize {
+    unsafe { (*(*rel).rd_att).natts as usize }
+}
+
 #[cfg(not(feature = "pg18"))]
-unsafe fn attribute(
+pub unsafe fn attribute(
     descriptor: pg_sys::TupleDesc,
     at: usize,
 ) -> *const pg_sys::FormData_pg_attribute {
@@ -43,7 +184,7 @@ unsafe fn attribute(
 }
 
 #[cfg(feature = "pg18")]
-unsafe fn attribute(
+pub unsafe fn attribute(
     descriptor: pg_sys::TupleDesc,
     at: usize,
 ) -> *const pg_sys::FormData_pg_attribute {

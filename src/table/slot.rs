@@ -14,7 +14,7 @@ impl Slot {
     }
 
     /// Fills an empty slot with the values of another one, or NULLs, under `values`.
-    pub fn fill<C: Columns>(&self, base: Option<&Slot>, values: Values<C>) {
+    pub fn fill<C: Columns>(&self, base: Option<&Slot>, values: &Values<C>) {
         // SAFETY: both slots have the table's descriptor, so the arrays have natts elements, of
         // which there are at least C::TYPES.len(). What is copied points into `base`, which the caller
         // holds until the new row is stored.
@@ -31,7 +31,7 @@ impl Slot {
                 datums.copy_from_slice(std::slice::from_raw_parts((**base).tts_values, natts));
                 nulls.copy_from_slice(std::slice::from_raw_parts((**base).tts_isnull, natts));
             }
-            for (column, value) in values.0 {
+            for (column, value) in &values.0 {
                 datums[column.position()] = value.unwrap_or(pg_sys::Datum::null());
                 nulls[column.position()] = value.is_none();
             }

@@ -1,139 +1,111 @@
-//! Writing rows, and the index entries that lead to them.
+//! Inserting, changing and removing rows: by the table access method where a table is plain, and by the
+//! executor where it is not. Either does all that PostgreSQL does for such a statement (docs/writes.md).
 
+use super::lock::Purpose;
+use super::row::{Row, Values};
+use super::shape::is_followed;
 use super::slot::Slot;
-use super::{Rival, Update};
-use pgrx::{PgBox, pg_sys};
-use std::ptr;
+use super::tuple::{Reason, delete_tuple, insert_tuple, update_tuple};
+use super::{Columns, Rival, Table, Update};
+use crate::error::Error;
+use pgrx::pg_sys;
 
-/// Why a row needs index entries.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Reason {
-    /// It is new.
-    Inserted,
-    /// It is a newer version, on another page or with another key.
-    Updated,
-    /// It is a heap-only tuple, of which only block range indexes need to know.
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    Summarized,
-}
-
-/// Inserts entries for a stored row into all indexes of the table, also those that an administrator
-/// added. Waits for a rival insertion of the same unique key to commit or abort, and raises 23505
-/// where there is such a key.
-pub fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, reason: Reason) {
-    // SAFETY: rel is open, and the slot holds a row of it with its tid. A range table index of 0 says
-    // that there is no range table.
-    unsafe {
-        let relation =
-            PgBox::<pg_sys::ResultRelInfo>::alloc_node(pg_sys::NodeTag::T_ResultRelInfo).into_pg();
-        pg_sys::InitResultRelInfo(relation, rel, 0, ptr::null_mut(), 0);
-        pg_sys::ExecOpenIndices(relation, false);
-        let estate = pg_sys::CreateExecutorState();
-        pg_sys::ExecInsertIndexTuples(
-            relation,
-            slot.0,
-            estate,
-            reason != Reason::Inserted,
-            false,
-            ptr::null_mut(),
-            ptr::null_mut(),
-            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-            {
-                reason == Reason::Summarized
-            },
-        );
-        pg_sys::ExecCloseIndices(relation);
-        pg_sys::FreeExecutorState(estate);
-    }
-}
-
-/// Stores a newer version of a row. What index entries it needs: none where it is a heap-only tuple, to
-/// which those of the row lead.
-pub fn update_tuple(
-    rel: pg_sys::Relation,
-    old: &Slot,
-    new: &Slot,
-    rival: Rival,
-) -> Result<Option<Reason>, Update> {
-    let mut failure = pg_sys::TM_FailureData::default();
-    let mut lock = pg_sys::LockTupleMode::LockTupleExclusive;
-    let mut entries = Default::default();
-    // SAFETY: old holds a stored row with its tid. The access method checks on its own, under the
-    // page's lock, that the version at this tid is still the newest one. A crosscheck snapshot would
-    // be for foreign keys under REPEATABLE READ.
-    let result = unsafe {
-        let Some(update) = (*(*rel).rd_tableam).tuple_update else {
-            return Err(Update::Gone);
-        };
-        let command = pg_sys::GetCurrentCommandId(true);
-        let snapshot = pg_sys::GetActiveSnapshot();
-        pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            update(
-                rel,
-                &mut (*old.0).tts_tid,
-                new.0,
-                command,
-                snapshot,
-                ptr::null_mut(),
-                rival == Rival::Wait,
-                &mut failure,
-                &mut lock,
-                &mut entries,
-            )
-        })
-    };
-    match result {
-        pg_sys::TM_Result::TM_Ok => {}
-        pg_sys::TM_Result::TM_BeingModified => return Err(Update::Busy),
-        _ => return Err(Update::Gone),
-    }
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
-    return Ok(entries.then_some(Reason::Updated));
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    Ok(match entries {
-        pg_sys::TU_UpdateIndexes::TU_None => None,
-        pg_sys::TU_UpdateIndexes::TU_Summarizing => Some(Reason::Summarized),
-        _ => Some(Reason::Updated),
-    })
-}
-
-/// Deletes a row that nobody holds.
-pub fn delete_tuple(rel: pg_sys::Relation, old: &Slot) -> Update {
-    let mut failure = pg_sys::TM_FailureData::default();
-    // SAFETY: as in update_tuple.
-    let result = unsafe {
-        let Some(delete) = (*(*rel).rd_tableam).tuple_delete else {
-            return Update::Gone;
-        };
-        let command = pg_sys::GetCurrentCommandId(true);
-        let snapshot = pg_sys::GetActiveSnapshot();
-        pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            delete(
-                rel,
-                &mut (*old.0).tts_tid,
-                command,
-                snapshot,
-                ptr::null_mut(),
-                false,
-                &mut failure,
-                false,
-            )
-        })
-    };
-    match result {
-        pg_sys::TM_Result::TM_Ok => Update::Done,
-        pg_sys::TM_Result::TM_BeingModified => Update::Busy,
-        _ => Update::Gone,
-    }
-}
-
-/// Stores a new row; its index entries are still to come.
-pub fn insert_tuple(rel: pg_sys::Relation, new: &Slot) {
-    // SAFETY: the slot holds a row of this table.
-    unsafe {
-        if let Some(insert) = (*(*rel).rd_tableam).tuple_insert {
-            let command = pg_sys::GetCurrentCommandId(true);
-            pg_sys::ffi::pg_guard_ffi_boundary(|| insert(rel, new.0, command, 0, ptr::null_mut()));
+impl<C: Columns> Table<C> {
+    /// Inserts a row. Waits for a rival insertion of the same key to commit or abort; where the key
+    /// exists, `exists` is raised.
+    pub fn insert(&self, values: Values<C>, exists: fn() -> Error) -> Result<(), Error> {
+        if !self.is_plain {
+            return self.insert_by_executor(&values, exists);
         }
+        let slot = Slot::of(self.rel);
+        slot.fill(None, &values);
+        insert_tuple(self.rel, &slot);
+        self.insert_index_entries(&slot, Reason::Inserted, exists);
+        self.end_change();
+        Ok(())
+    }
+
+    /// Replaces a row version by a newer one.
+    pub fn update(&self, row: &Row<C>, values: Values<C>, rival: Rival) -> Result<Update, Error> {
+        if self.is_plain {
+            // Most rows are held by nobody, and need no lock of their own.
+            let update = self.replace(row, &values, Rival::GiveUp);
+            if update != Update::Busy {
+                return Ok(update);
+            }
+        }
+        match self.lock_row(row, Purpose::Update, rival) {
+            Update::Done if self.is_plain => Ok(self.replace(row, &values, Rival::Wait)),
+            Update::Done => self.update_by_executor(row, &values),
+            update => Ok(update),
+        }
+    }
+
+    /// Removes a row that nobody holds.
+    pub fn delete(&self, row: &Row<C>) -> Result<Update, Error> {
+        if !self.is_plain {
+            return match self.lock_row(row, Purpose::Delete, Rival::GiveUp) {
+                Update::Done => self.delete_by_executor(row),
+                update => Ok(update),
+            };
+        }
+        let update = self.remove(row);
+        if update == Update::Done {
+            self.end_change();
+        }
+        Ok(update)
+    }
+
+    /// Writes a row that nobody holds anew. Where that looks like an update to nobody else it is put at another
+    /// place: an update would fill the room that its page keeps for heap-only updates.
+    pub fn rewrite(&self, row: &Row<C>, values: Values<C>) -> Result<Update, Error> {
+        // SAFETY: rel is open.
+        if !self.is_plain || unsafe { is_followed(self.rel) } {
+            return self.update(row, values, Rival::GiveUp);
+        }
+        let slot = Slot::of(self.rel);
+        slot.fill(Some(&row.slot), &values);
+        let update = self.remove(row);
+        if update == Update::Done {
+            insert_tuple(self.rel, &slot);
+            self.insert_index_entries(&slot, Reason::Updated, || Error::Damaged);
+            self.end_change();
+        }
+        Ok(update)
+    }
+
+    /// Raises PostgreSQL's own error where a publication could not carry a removal to its subscribers.
+    pub fn check_removable(&self) {
+        self.check_identity(pg_sys::CmdType::CMD_DELETE);
+    }
+
+    fn replace(&self, row: &Row<C>, values: &Values<C>, rival: Rival) -> Update {
+        self.check_identity(pg_sys::CmdType::CMD_UPDATE);
+        let slot = Slot::of(self.rel);
+        slot.fill(Some(&row.slot), values);
+        match update_tuple(self.rel, &row.slot, &slot, rival) {
+            Ok(None) => {}
+            Ok(Some(reason)) => self.insert_index_entries(&slot, reason, || Error::Damaged),
+            Err(update) => return update,
+        }
+        self.end_change();
+        Update::Done
+    }
+
+    fn remove(&self, row: &Row<C>) -> Update {
+        self.check_identity(pg_sys::CmdType::CMD_DELETE);
+        delete_tuple(self.rel, &row.slot)
+    }
+
+    /// Raises PostgreSQL's own error where a publication could not carry the change to its subscribers.
+    fn check_identity(&self, command: pg_sys::CmdType::Type) {
+        // SAFETY: rel is open.
+        unsafe { pg_sys::CheckCmdReplicaIdentity(self.rel, command) };
+    }
+
+    /// Lets later statements, and later calls in this one, see what was written.
+    pub(super) fn end_change(&self) {
+        // SAFETY: as the executor does after each statement.
+        unsafe { pg_sys::CommandCounterIncrement() };
     }
 }

@@ -23,7 +23,9 @@ CREATE INDEX by_client ON authorizations (client_id, inserted_at);
 CREATE INDEX by_lower_subject ON authorizations (lower(subject));
 CREATE INDEX by_claims ON authorizations USING gin (claims);
 CREATE INDEX by_expiry ON authorizations USING brin (expires_at);
+-- What an added column leaves behind disturbs nobody.
 ALTER TABLE authorizations ADD COLUMN note text;
+ALTER TABLE authorizations DROP COLUMN note;
 -- (No autovacuum: its statistics could change the plans below.)
 ALTER TABLE authorizations SET (fillfactor = 50, autovacuum_enabled = off);
 -- Of 300 codes 100 stay live, 100 are spent, 100 redeemed.
@@ -73,15 +75,14 @@ SELECT count(*) FROM authorizations WHERE code_hash = 'rival';
 SELECT code_put('heir', :'grant'::jsonb || '{"subject": "x", "family_id": "f101"}', 1800000000);
 \set VERBOSITY default
 
--- What the administrator wrote to the added column stays.
-UPDATE authorizations SET note = 'seen' WHERE code_hash IN ('1', '2');
+-- What the administrator wrote stays.
+UPDATE authorizations SET nonce = 'seen' WHERE code_hash IN ('1', '2');
 SELECT status FROM code_take('1');
 SELECT code_mark_consumed('1');
-SELECT code_hash, note, consumed_success FROM authorizations WHERE code_hash IN ('1', '2', '3') ORDER BY code_hash;
+SELECT code_hash, nonce, consumed_success FROM authorizations WHERE code_hash IN ('1', '2', '3') ORDER BY code_hash;
 SELECT status, meta FROM code_take('1');
 
 -- And nothing is disturbed when they go.
-ALTER TABLE authorizations DROP COLUMN note;
 DROP INDEX by_client, one_live_code_a_family, by_lower_subject, by_claims, by_expiry, by_meta, by_consumed_brin;
 SELECT code_put('after', :'grant'::jsonb || '{"subject": "x"}', 1800000000);
 SELECT status FROM code_take('after');

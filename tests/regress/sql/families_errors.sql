@@ -19,7 +19,7 @@ SELECT code_access_token_revoked(repeat('x', 1025));
 \echo :LAST_ERROR_SQLSTATE
 
 -- Times that a timestamptz cannot hold, or that are milliseconds.
-SELECT code_record_access_token('f', 'j', 9224318016000);
+SELECT code_record_access_token('f', 'j', 253402300800);
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_record_access_token('f', 'j', -210866803201);
 \echo :LAST_ERROR_SQLSTATE

@@ -1,7 +1,7 @@
 -- Only a token that has not expired counts as revoked: from the second of its expires_at on it does not.
 SELECT code_record_access_token('f', 'expired', 1);
 SELECT code_record_access_token('f', 'valid', 4102444800);
-SELECT code_record_access_token('f', 'first', -210866803200), code_record_access_token('f', 'last', 9224318015999);
+SELECT code_record_access_token('f', 'first', -210866803200), code_record_access_token('f', 'last', 253402300799);
 SELECT code_revoke_family('f');
 SELECT code_record_access_token('f', 'born expired', 1);
 SELECT jti, revoked_at IS NOT NULL AS revoked, code_access_token_revoked(jti) AS answer FROM authorization_access_tokens ORDER BY jti;

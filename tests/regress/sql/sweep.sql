@@ -36,10 +36,10 @@ SELECT code_access_token_revoked(jti) FROM unnest(ARRAY['revoked 1', 'born revok
 
 -- Expired longer ago than a timestamp is long, and later than it can say.
 TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;
-SELECT count(code_put(h::text, :'grant'::jsonb || '{"family_id": "f"}', h)) FROM unnest(ARRAY[-210866803200, 9224318015999]) h;
-SELECT count(code_put('redeemed ' || h, :'grant'::jsonb || '{"family_id": "g"}', h)) FROM unnest(ARRAY[-210866803200, 9224318015999]) h;
-SELECT count(*) FROM unnest(ARRAY[-210866803200, 9224318015999]) h, code_take('redeemed ' || h), code_mark_consumed('redeemed ' || h);
-SELECT code_record_access_token('f', 'first', -210866803200), code_record_access_token('g', 'last', 9224318015999);
+SELECT count(code_put(h::text, :'grant'::jsonb || '{"family_id": "f"}', h)) FROM unnest(ARRAY[-210866803200, 253402300799]) h;
+SELECT count(code_put('redeemed ' || h, :'grant'::jsonb || '{"family_id": "g"}', h)) FROM unnest(ARRAY[-210866803200, 253402300799]) h;
+SELECT count(*) FROM unnest(ARRAY[-210866803200, 253402300799]) h, code_take('redeemed ' || h), code_mark_consumed('redeemed ' || h);
+SELECT code_record_access_token('f', 'first', -210866803200), code_record_access_token('g', 'last', 253402300799);
 SELECT code_sweep();
 SELECT code_hash FROM authorizations ORDER BY 1;
 SELECT jti FROM authorization_access_tokens;

@@ -1,0 +1,24 @@
+// For declarations.sh: the headers of PostgreSQL that declare what src/ declares by hand, and what
+// the types in those declarations are in C.
+#include "postgres.h"
+
+// Their headers need not be on the machine, and nothing here depends on them.
+#undef ENABLE_GSS
+#undef USE_OPENSSL
+
+#include "catalog/pg_inherits.h"
+#include "commands/async.h"
+#include "executor/executor.h"
+#include "libpq/libpq.h"
+#include "postmaster/interrupt.h"
+#include "tcop/tcopprot.h"
+#include "utils/jsonb.h"
+
+typedef char c_char;
+typedef int c_int;
+typedef uint64 u64;
+typedef size_t usize;
+
+// Names that src/ gives to types of PostgreSQL.
+typedef PQcommMethods Methods;
+typedef JsonbIteratorToken Token;

@@ -1,0 +1,81 @@
+//! What is due, at this instant, and how much of it waits for a sweep.
+//!
+//! A live or spent code is due when it has expired. A redeemed one is evidence: the first sweep after
+//! its expiry writes `retain_from`, and it is due attesto_codes.reuse_retention after that.
+
+use crate::error::Error;
+use crate::numeric_date::{seconds, this_second};
+use crate::table::{Code, Index, Key, Table, Walk};
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys;
+use std::ops::ControlFlow;
+
+/// What no sweep has seen yet by its expiry, then what one has retained.
+pub const CODES: Index<Code> = Index {
+    name: c"authorizations_sweep",
+    columns: &[Code::RetainFrom, Code::ExpiresAt],
+};
+/// The instants that decide.
+#[derive(Clone, Copy)]
+pub struct Due {
+    /// What has expired before it is due: the first instant of this second.
+    pub expired: i64,
+    /// What was to be retained from before it is due.
+    pub retained: i64,
+    pub retention: i64,
+}
+
+impl Due {
+    pub fn now(retention: i32) -> Due {
+        let (expired, retention) = (this_second(), seconds(retention));
+        Due {
+            expired,
+            retained: expired - retention,
+            retention,
+        }
+    }
+}
+
+impl Due {
+    /// As $1 and $2 of a query.
+    pub fn arguments(self) -> [DatumWithOid<'static>; 2] {
+        [self.expired, self.retained].map(|timestamp| {
+            // SAFETY: a timestamptz is its microseconds.
+            unsafe { DatumWithOid::new(timestamp, pg_sys::TIMESTAMPTZOID) }
+        })
+    }
+}
+
+/// The codes that wait for a sweep, which removes them or retains them.
+#[derive(Default)]
+pub struct Waiting {
+    /// How many; at the limit that was given there may be more.
+    pub number: i64,
+    /// Since when the first of them has, as a timestamp.
+    pub since: Option<i64>,
+}
+
+/// Counts the codes that wait, up to `limit`.
+pub fn waiting(codes: &Table<Code>, due: Due, limit: i64) -> Result<Waiting, Error> {
+    let expired = vec![Key::is_null(1), Key::before(2, due.expired)];
+    let retained = vec![Key::before(1, due.retained)];
+    let mut waiting = Waiting::default();
+    for (keys, order, delay) in [
+        (expired, Code::ExpiresAt, 0),
+        (retained, Code::RetainFrom, due.retention),
+    ] {
+        let mut first = None;
+        let _ = codes.walk(&CODES, keys, Walk::Forward, |code| {
+            first = first.or_else(|| code.get::<i64>(order));
+            waiting.number += 1;
+            match waiting.number < limit {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        let since = first.map(|first| first + delay);
+        waiting.since = waiting.since.into_iter().chain(since).min();
+    }
+    waiting.number = waiting.number.min(limit);
+    Ok(waiting)
+}

@@ -1,0 +1,72 @@
+//! What a sweep does with a row that is due: it goes, or it stays as evidence.
+
+use crate::due::Due;
+use crate::error::Error;
+use crate::table::{Code, Family, Row, Table, Token, Update, Values};
+use crate::{families, reuse, store};
+
+/// What became of a row.
+#[derive(PartialEq)]
+pub enum Fate {
+    Removed,
+    Retained,
+    /// Somebody holds it, or it stays as it is.
+    Left,
+}
+
+pub fn removal(update: Update) -> Fate {
+    match update {
+        Update::Done => Fate::Removed,
+        Update::Gone | Update::Busy => Fate::Left,
+    }
+}
+
+/// Removes an expired code, or retains it for as long as it is evidence.
+pub fn release(
+    codes: &Table<Code>,
+    tokens: &Table<Token>,
+    code: &Row<Code>,
+    due: Due,
+) -> Result<Fate, Error> {
+    if !store::is_redeemed(code) {
+        return codes.delete(code).map(removal);
+    }
+    let retain_from = retain_from(code);
+    let last_token = match reuse::family_id(code) {
+        Some(family_id) => families::last_expiry(tokens, &family_id)?,
+        None => None,
+    };
+    let retain_from = match last_token {
+        Some(last) => retain_from.max(last - due.retention),
+        None => retain_from,
+    };
+    if retain_from < due.retained {
+        return codes.delete(code).map(removal);
+    }
+    let retained = Values::default().set(Code::RetainFrom, retain_from);
+    Ok(match codes.rewrite(code, retained)? {
+        Update::Done => Fate::Retained,
+        Update::Gone | Update::Busy => Fate::Left,
+    })
+}
+
+/// Removes the memory of a revoked family that has no more tokens to come to an end.
+pub fn forget(
+    revoked: &Table<Family>,
+    tokens: &Table<Token>,
+    family: &Row<Family>,
+    due: Due,
+) -> Result<Fate, Error> {
+    let family_id: String = family.get(Family::FamilyId).unwrap_or_default();
+    match families::last_expiry(tokens, &family_id)? {
+        Some(last) if last >= due.expired => Ok(Fate::Left),
+        _ => revoked.delete(family).map(removal),
+    }
+}
+
+fn retain_from(code: &Row<Code>) -> i64 {
+    let expires_at = || code.get(Code::ExpiresAt);
+    code.get(Code::RetainFrom)
+        .or_else(expires_at)
+        .unwrap_or(i64::MAX)
+}

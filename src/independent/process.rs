@@ -1,0 +1,133 @@
+//! What a worker process is: its signals, its connection, its transactions.
+
+use crate::failure::{Failure, catch};
+use crate::table::{Owner, as_owner, set_local};
+use pgrx::{pg_guard, pg_sys};
+use std::cell::Cell;
+use std::ffi::{CString, c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+// pgrx's own declarations are wrapped in a guard that has no place in a signal handler.
+unsafe extern "C-unwind" {
+    fn die(signal: c_int);
+    fn SignalHandlerForConfigReload(signal: c_int);
+    fn StatementCancelHandler(signal: c_int);
+}
+
+// Not among pgrx's bindings. Before PostgreSQL 15 a worker wakes the listeners itself.
+#[cfg(feature = "pg14")]
+unsafe extern "C-unwind" {
+    fn ProcessCompletedNotifies();
+}
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this process is a worker. Nothing that runs in one, as a trigger, may wait for another one.
+pub fn is_worker() -> bool {
+    IS_WORKER.get()
+}
+
+/// Whether a lock_timeout, or somebody else, may cancel what this worker does.
+static CANCELLABLE: AtomicBool = AtomicBool::new(false);
+
+/// A cancelled wait for a standby would look like a commit that the standby has.
+unsafe extern "C-unwind" fn cancel(signal: c_int) {
+    if CANCELLABLE.load(Ordering::Relaxed) {
+        // SAFETY: called as PostgreSQL calls it.
+        unsafe { StatementCancelHandler(signal) };
+    }
+}
+
+/// From here on, until the transaction ends, no lock is waited for any longer than this.
+pub fn wait_at_most(time: Duration) {
+    // 0 would be for ever.
+    let milliseconds = time.as_millis().max(1).to_string();
+    set_local(
+        c"lock_timeout",
+        &CString::new(milliseconds).unwrap_or_default(),
+    );
+    CANCELLABLE.store(true, Ordering::Relaxed);
+}
+
+/// Nothing is cancelled from the commit on.
+#[pg_guard]
+unsafe extern "C-unwind" fn at_transaction_end(
+    event: pg_sys::XactEvent::Type,
+    _argument: *mut c_void,
+) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT};
+    if event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT {
+        let was_cancellable = CANCELLABLE.swap(false, Ordering::Relaxed);
+        if was_cancellable && event == XACT_EVENT_PRE_COMMIT {
+            pgrx::check_for_interrupts!();
+        }
+    }
+}
+
+/// Connects this worker process, as the superuser that owns the cluster: to a database, or without
+/// one to the shared catalogs alone.
+pub fn connect(database: Option<pg_sys::Oid>) {
+    IS_WORKER.set(true);
+    // SAFETY: the process was started as a background worker with access to databases. `die` makes
+    // SIGTERM end it at the next safe point, where the default would end it anywhere.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(at_transaction_end), ptr::null_mut());
+        #[cfg(not(feature = "pg18"))]
+        let set = pg_sys::pqsignal;
+        #[cfg(feature = "pg18")]
+        let set = pg_sys::pqsignal_be;
+        set(pg_sys::SIGTERM as i32, Some(die));
+        set(pg_sys::SIGINT as i32, Some(cancel));
+        set(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+        match database {
+            Some(oid) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, 0)
+            }
+            None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
+        }
+    }
+}
+
+/// Does `work` in a transaction, and commits it.
+pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
+    in_transaction_of_owner(|| (work(), None))
+}
+
+/// Does `work` in a transaction, and commits it with the rights of the owner that it names: a trigger that was
+/// deferred to the commit has those, and not the superuser's.
+pub fn in_transaction_of_owner<T>(work: impl FnOnce() -> (T, Option<Owner>)) -> T {
+    // SAFETY: a worker's transaction, as every one of PostgreSQL's own workers has it. An ERROR that nobody
+    // catches ends the process, and with it the transaction.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        // The database may have another default; a serialization failure would end this process.
+        pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let (result, owner) = work();
+        pg_sys::PopActiveSnapshot();
+        match owner {
+            Some(owner) => as_owner(owner, || pg_sys::CommitTransactionCommand()),
+            None => pg_sys::CommitTransactionCommand(),
+        }
+        #[cfg(feature = "pg14")]
+        ProcessCompletedNotifies();
+        result
+    }
+}
+
+/// Does `work`, which begins and commits transactions. The one that an error ends is rolled back.
+pub fn or_roll_back<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch(work).inspect_err(|_| {
+        // SAFETY: as after an error of a client's statement.
+        unsafe {
+            pg_sys::AbortCurrentTransaction();
+            pg_sys::QueryCancelPending = 0;
+        }
+    })
+}

@@ -1,0 +1,149 @@
+//! Locks of rows and of keys, and who waits for them.
+
+use super::row::Row;
+use super::slot::Slot;
+use super::{Columns, Rival, Table, Update};
+use crate::secret;
+use pgrx::{check_for_interrupts, pg_sys};
+use std::ptr;
+use std::slice;
+
+/// What a row lock is for.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Purpose {
+    /// An update that leaves the key as it is, which somebody who only holds the key does not stop.
+    Update,
+    Delete,
+}
+
+impl<C: Columns> Table<C> {
+    /// Locks a row version until this transaction ends. It waits for those who hold the row, and for nobody else:
+    /// an update that waits queues up with others who want the row, and would have to wait for them, too.
+    pub(super) fn lock_row(&self, row: &Row<C>, purpose: Purpose, rival: Rival) -> Update {
+        loop {
+            check_for_interrupts!();
+            match try_lock(self.rel, &row.slot, purpose) {
+                pg_sys::TM_Result::TM_Ok => return Update::Done,
+                pg_sys::TM_Result::TM_WouldBlock if rival == Rival::GiveUp => return Update::Busy,
+                pg_sys::TM_Result::TM_WouldBlock => wait_for_holders(self.rel, row),
+                _ => return Update::Gone,
+            }
+        }
+    }
+}
+
+fn try_lock(rel: pg_sys::Relation, row: &Slot, purpose: Purpose) -> pg_sys::TM_Result::Type {
+    let mode = match purpose {
+        Purpose::Update => pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+        Purpose::Delete => pg_sys::LockTupleMode::LockTupleExclusive,
+    };
+    let locked = Slot::of(rel);
+    let mut failure = pg_sys::TM_FailureData::default();
+    // SAFETY: the slot holds a stored row with its tid. The access method checks under the page's lock that
+    // this version is still the newest one.
+    unsafe {
+        let Some(lock) = (*(*rel).rd_tableam).tuple_lock else {
+            return pg_sys::TM_Result::TM_Deleted;
+        };
+        let command = pg_sys::GetCurrentCommandId(true);
+        let snapshot = pg_sys::GetActiveSnapshot();
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            lock(
+                rel,
+                &mut (*row.0).tts_tid,
+                snapshot,
+                locked.0,
+                command,
+                mode,
+                pg_sys::LockWaitPolicy::LockWaitSkip,
+                0,
+                &mut failure,
+            )
+        })
+    }
+}
+
+/// Waits for the end of the transactions that hold a row version against an update.
+fn wait_for_holders<C: Columns>(rel: pg_sys::Relation, row: &Row<C>) {
+    for holder in holders(row) {
+        // SAFETY: the number of a transaction, which may have ended by now.
+        unsafe {
+            if !pg_sys::TransactionIdIsCurrentTransactionId(holder) {
+                let tid = &raw mut (*row.slot.0).tts_tid;
+                pg_sys::XactLockTableWait(holder, rel, tid, pg_sys::XLTW_Oper::XLTW_Update);
+            }
+        }
+    }
+}
+
+fn holders<C: Columns>(row: &Row<C>) -> Vec<pg_sys::TransactionId> {
+    // SAFETY: the slot of a heap table holds a row of a pinned page, whose lock keeps the two fields together.
+    let (xmax, flags) = unsafe {
+        let header = row.header();
+        let slot = row.slot.0.cast::<pg_sys::BufferHeapTupleTableSlot>();
+        pg_sys::LockBuffer((*slot).buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+        let found = (
+            (*header).t_choice.t_heap.t_xmax,
+            u32::from((*header).t_infomask),
+        );
+        pg_sys::LockBuffer((*slot).buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        found
+    };
+    let is_set = |flag| flags & flag != 0;
+    if is_set(pg_sys::HEAP_XMAX_INVALID) {
+        Vec::new()
+    } else if is_set(pg_sys::HEAP_XMAX_IS_MULTI) {
+        members(xmax, is_set(pg_sys::HEAP_XMAX_LOCK_ONLY))
+    } else if flags & (pg_sys::HEAP_LOCK_MASK | pg_sys::HEAP_XMAX_LOCK_ONLY)
+        == pg_sys::HEAP_XMAX_KEYSHR_LOCK | pg_sys::HEAP_XMAX_LOCK_ONLY
+    {
+        Vec::new()
+    } else {
+        vec![xmax]
+    }
+}
+
+/// Those of several holders that an update has to wait for: all but those that only hold the key.
+fn members(multi: pg_sys::TransactionId, lock_only: bool) -> Vec<pg_sys::TransactionId> {
+    let mut members: *mut pg_sys::MultiXactMember = ptr::null_mut();
+    // SAFETY: answers how many there are, and where; none: -1.
+    unsafe {
+        let multi = pg_sys::MultiXactId::from(multi.into_inner());
+        let number = pg_sys::GetMultiXactIdMembers(multi, &mut members, false, lock_only);
+        if number <= 0 {
+            return Vec::new();
+        }
+        slice::from_raw_parts(members, number as usize)
+            .iter()
+            .filter(|member| member.status != pg_sys::MultiXactStatus::MultiXactStatusForKeyShare)
+            .map(|member| member.xid)
+            .collect()
+    }
+}
+
+/// Whether another transaction waits for the end of this one, as who wants a row does that this one
+/// holds.
+pub fn is_awaited() -> bool {
+    // SAFETY: the tag of the lock that a transaction with an id holds on it to its end.
+    unsafe {
+        let xid = pg_sys::GetTopTransactionIdIfAny();
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: xid.into_inner(),
+            locktag_field2: 0,
+            locktag_field3: 0,
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_TRANSACTION as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        xid != pg_sys::InvalidTransactionId
+            && pg_sys::LockHasWaiters(&tag, pg_sys::ExclusiveLock as _, false)
+    }
+}
+
+/// Keeps others from locking the same key of the table in a conflicting way until this transaction
+/// ends, whether there is a row or not. Two keys may share a lock.
+pub fn lock_key<C: Columns>(table: &Table<C>, key: &str, mode: u32) {
+    let number = pg_sys::Oid::from(secret::number(key));
+    // SAFETY: object locks of a table's own oid are nobody else's.
+    unsafe { pg_sys::LockDatabaseObject(table.oid(), number, 0, mode as pg_sys::LOCKMODE) };
+}

@@ -1,0 +1,68 @@
+//! Doing something as the owner of a table: what an administrator added to it, a trigger for one, runs with the
+//! owner's rights and never with more, and under settings that no caller chose.
+
+use super::{Columns, Table};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// The role that owns a table.
+#[derive(Clone, Copy)]
+pub struct Owner(pg_sys::Oid);
+
+impl<C: Columns> Table<C> {
+    pub fn owner(&self) -> Owner {
+        // SAFETY: rel is open.
+        Owner(unsafe { (*(*self.rel).rd_rel).relowner })
+    }
+}
+
+/// Does `work` with the rights of `owner`, from which no SET ROLE leads back to those of the session. An ERROR in
+/// it ends the transaction or the savepoint, and with that all that is set here.
+pub fn as_owner<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: sets what PostgreSQL itself sets for a SECURITY DEFINER function, and puts it back.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let inside = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+        pg_sys::SetUserIdAndSecContext(owner.0, inside);
+        let result = work();
+        pg_sys::SetUserIdAndSecContext(user, context);
+        result
+    }
+}
+
+/// Does `work` as `as_owner` does, and with a search_path that nobody but superusers can put something on.
+pub fn as_owner_alone<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
+    as_owner(owner, || {
+        // SAFETY: what is set here ends with this level.
+        let level = unsafe { pg_sys::NewGUCNestLevel() };
+        let inside = pg_sys::GucAction::GUC_ACTION_SAVE;
+        set(c"search_path", c"pg_catalog, pg_temp", inside);
+        // A row is reached by its place.
+        set(c"enable_tidscan", c"on", inside);
+        let result = work();
+        unsafe { pg_sys::AtEOXact_GUC(true, level) };
+        result
+    })
+}
+
+/// SET LOCAL of a setting, with the rights of this extension.
+pub fn set_local(name: &CStr, value: &CStr) {
+    set(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL);
+}
+
+fn set(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
+    // SAFETY: both are C strings, which the call copies.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            action,
+            true,
+            0,
+            false,
+        );
+    }
+}

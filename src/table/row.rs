@@ -1,0 +1,156 @@
+//! One row version, and what is to be written into one.
+
+use super::slot::Slot;
+use super::{Columns, Table};
+use crate::memory::room;
+use pgrx::varlena::varlena_to_byte_slice;
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+use std::marker::PhantomData;
+use std::ptr;
+
+/// One row version, as it was found.
+pub struct Row<'t, C: Columns> {
+    pub(super) slot: Slot,
+    pub(super) table: PhantomData<&'t Table<C>>,
+}
+
+/// New values by column; what is left out is NULL in a new row, and as it was in an updated one.
+pub struct Values<C>(pub(super) Vec<(C, Option<pg_sys::Datum>)>);
+
+impl<C> Default for Values<C> {
+    fn default() -> Values<C> {
+        Values(Vec::new())
+    }
+}
+
+impl<C> Values<C> {
+    pub fn set<T: IntoDatum>(mut self, column: C, value: T) -> Values<C> {
+        self.0.push((column, value.into_datum()));
+        self
+    }
+}
+
+impl<C: Columns> Values<C> {
+    /// Whether a row has these values.
+    pub(super) fn are_in(&self, row: &Row<C>) -> bool {
+        self.0.iter().all(|(column, value)| {
+            let (stored, is_null) = row.datum(*column);
+            match value {
+                None => is_null,
+                Some(value) => !is_null && is_same(C::TYPES[column.position()], *value, stored),
+            }
+        })
+    }
+}
+
+/// Whether two values of a column's type are the same, to the bit.
+fn is_same(of_type: pg_sys::Oid, one: pg_sys::Datum, other: pg_sys::Datum) -> bool {
+    match of_type {
+        pg_sys::TIMESTAMPTZOID | pg_sys::BOOLOID => one == other,
+        // SAFETY: all others have a length of their own, and what they are detoasted into lives as long as the
+        // memory context of the call.
+        _ => unsafe {
+            let bytes = |datum: pg_sys::Datum| {
+                varlena_to_byte_slice(pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr()))
+            };
+            bytes(one) == bytes(other)
+        },
+    }
+}
+
+impl<C: Columns> Row<'_, C> {
+    /// Whether this transaction wrote this row version: nobody else can see it.
+    pub fn is_of_this_transaction(&self) -> bool {
+        // SAFETY: the header's inserting transaction is always set. Of one that is known to be committed,
+        // as of every frozen row, the number may have come round to this transaction's.
+        unsafe {
+            let header = &*self.header();
+            u32::from(header.t_infomask) & pg_sys::HEAP_XMIN_COMMITTED == 0
+                && pg_sys::TransactionIdIsCurrentTransactionId(header.t_choice.t_heap.t_xmin)
+        }
+    }
+
+    /// Whether this transaction inserted the row, and so has all there is of it.
+    pub fn is_new(&self) -> bool {
+        // SAFETY: as above.
+        let flags = u32::from(unsafe { (*self.header()).t_infomask });
+        flags & pg_sys::HEAP_UPDATED == 0 && self.is_of_this_transaction()
+    }
+
+    /// Where it lies in its table, as a tid.
+    pub(super) fn place(&self) -> pg_sys::Datum {
+        // SAFETY: the slot holds a stored row.
+        unsafe { pg_sys::Datum::from(&raw mut (*self.slot.0).tts_tid) }
+    }
+
+    pub(super) fn header(&self) -> *const pg_sys::HeapTupleHeaderData {
+        // SAFETY: the slot holds a stored row; the tuple that it answers lies in its pinned page.
+        unsafe {
+            let mut copied = false;
+            (*pg_sys::ExecFetchSlotHeapTuple(self.slot.0, false, &mut copied)).t_data
+        }
+    }
+
+    /// Whether a column is not NULL.
+    pub fn has(&self, column: C) -> bool {
+        !self.datum(column).1
+    }
+
+    /// A column's value, `None` where it is NULL.
+    pub fn get<T: FromDatum>(&self, column: C) -> Option<T> {
+        let (datum, is_null) = self.datum(column);
+        // SAFETY: T is the Rust type of the column.
+        unsafe { T::from_datum(datum, is_null) }
+    }
+
+    /// That of a text column.
+    pub fn text(&self, column: C) -> Option<&str> {
+        self.get(column)
+    }
+
+    /// That of a text[] column, of which no element is NULL.
+    pub fn texts(&self, column: C) -> Option<Vec<&str>> {
+        let (datum, is_null) = self.datum(column);
+        let (mut elements, mut nulls, mut number) = (ptr::null_mut(), ptr::null_mut(), 0);
+        // SAFETY: the column is a text[]. What it is detoasted into lives as long as the memory
+        // context of the call, and so longer than the row.
+        unsafe {
+            if is_null {
+                return None;
+            }
+            let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
+            let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
+            pg_sys::deconstruct_array(
+                array,
+                pg_sys::TEXTOID,
+                -1,
+                false,
+                align,
+                &mut elements,
+                &mut nulls,
+                &mut number,
+            );
+            let mut texts = room(number as usize);
+            for at in 0..number as usize {
+                texts.push(FromDatum::from_datum(*elements.add(at), *nulls.add(at))?);
+            }
+            Some(texts)
+        }
+    }
+
+    pub(super) fn datum(&self, column: C) -> (pg_sys::Datum, bool) {
+        let attribute = column.position();
+        // SAFETY: the table has C::TYPES.len() attributes, checked when it was opened, and the slot holds
+        // a stored row of it.
+        unsafe {
+            let slot = self.slot.0;
+            if ((*slot).tts_nvalid as usize) <= attribute {
+                pg_sys::slot_getsomeattrs_int(slot, attribute as i32 + 1);
+            }
+            (
+                *(*slot).tts_values.add(attribute),
+                *(*slot).tts_isnull.add(attribute),
+            )
+        }
+    }
+}
