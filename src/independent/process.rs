@@ -1,7 +1,8 @@
 //! What a worker process is: its signals, its connection, its transactions.
 
+use super::PATIENCE;
 use crate::failure::{Failure, catch};
-use crate::table::{Owner, as_owner, set_local};
+use crate::table::{Owner, as_owner, set_for_good, set_local};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::Cell;
 use std::ffi::{CString, c_int, c_void};
@@ -31,10 +32,10 @@ pub fn is_worker() -> bool {
     IS_WORKER.get()
 }
 
-/// Whether a lock_timeout, or somebody else, may cancel what this worker does.
+/// Whether a lock_timeout, or somebody else, may cancel what this worker does: in a transaction until its commit. A
+/// cancelled wait for a standby would look like a commit that the standby has.
 static CANCELLABLE: AtomicBool = AtomicBool::new(false);
 
-/// A cancelled wait for a standby would look like a commit that the standby has.
 unsafe extern "C-unwind" fn cancel(signal: c_int) {
     if CANCELLABLE.load(Ordering::Relaxed) {
         // SAFETY: called as PostgreSQL calls it.
@@ -44,13 +45,12 @@ unsafe extern "C-unwind" fn cancel(signal: c_int) {
 
 /// From here on, until the transaction ends, no lock is waited for any longer than this.
 pub fn wait_at_most(time: Duration) {
+    set_local(c"lock_timeout", &milliseconds(time));
+}
+
+fn milliseconds(time: Duration) -> CString {
     // 0 would be for ever.
-    let milliseconds = time.as_millis().max(1).to_string();
-    set_local(
-        c"lock_timeout",
-        &CString::new(milliseconds).unwrap_or_default(),
-    );
-    CANCELLABLE.store(true, Ordering::Relaxed);
+    CString::new(time.as_millis().max(1).to_string()).unwrap_or_default()
 }
 
 /// Nothing is cancelled from the commit on.
@@ -91,6 +91,8 @@ pub fn connect(database: Option<pg_sys::Oid>) {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
         }
     }
+    // Whatever is waited for, as a unique index of an administrator's, others wait for this worker.
+    set_for_good(c"lock_timeout", &milliseconds(PATIENCE));
 }
 
 /// Does `work` in a transaction, and commits it.
@@ -109,6 +111,7 @@ pub fn in_transaction_of_owner<T>(work: impl FnOnce() -> (T, Option<Owner>)) -> 
         // The database may have another default; a serialization failure would end this process.
         pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        CANCELLABLE.store(true, Ordering::Relaxed);
         let (result, owner) = work();
         pg_sys::PopActiveSnapshot();
         match owner {

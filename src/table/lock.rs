@@ -1,6 +1,6 @@
 //! Locks of rows and of keys, and who waits for them.
 
-use super::row::Row;
+use super::row::{Row, Values};
 use super::slot::Slot;
 use super::{Columns, Rival, Table, Update};
 use crate::secret;
@@ -11,9 +11,29 @@ use std::slice;
 /// What a row lock is for.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Purpose {
-    /// An update that leaves the key as it is, which somebody who only holds the key does not stop.
-    Update,
-    Delete,
+    /// A change that leaves all keys as they are: who only holds the key does not stop it.
+    Change,
+    /// A removal, or a change of what a unique index holds, which could be somebody's key.
+    KeyChange,
+}
+
+impl Purpose {
+    /// That of an update which writes these values.
+    pub(super) fn of_update<C: Columns>(table: &Table<C>, values: &Values<C>) -> Purpose {
+        // SAFETY: the table is open; its columns are counted from 1, behind those of the system.
+        unsafe {
+            let kind = pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY;
+            let keys = pg_sys::RelationGetIndexAttrBitmap(table.rel, kind);
+            let place = |column: C| {
+                column.position() as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber
+            };
+            let mut columns = values.0.iter();
+            match columns.any(|(column, _)| pg_sys::bms_is_member(place(*column), keys)) {
+                true => Purpose::KeyChange,
+                false => Purpose::Change,
+            }
+        }
+    }
 }
 
 impl<C: Columns> Table<C> {
@@ -25,7 +45,7 @@ impl<C: Columns> Table<C> {
             match try_lock(self.rel, &row.slot, purpose) {
                 pg_sys::TM_Result::TM_Ok => return Update::Done,
                 pg_sys::TM_Result::TM_WouldBlock if rival == Rival::GiveUp => return Update::Busy,
-                pg_sys::TM_Result::TM_WouldBlock => wait_for_holders(self.rel, row),
+                pg_sys::TM_Result::TM_WouldBlock => wait_for_holders(self.rel, row, purpose),
                 _ => return Update::Gone,
             }
         }
@@ -34,8 +54,8 @@ impl<C: Columns> Table<C> {
 
 fn try_lock(rel: pg_sys::Relation, row: &Slot, purpose: Purpose) -> pg_sys::TM_Result::Type {
     let mode = match purpose {
-        Purpose::Update => pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
-        Purpose::Delete => pg_sys::LockTupleMode::LockTupleExclusive,
+        Purpose::Change => pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+        Purpose::KeyChange => pg_sys::LockTupleMode::LockTupleExclusive,
     };
     let locked = Slot::of(rel);
     let mut failure = pg_sys::TM_FailureData::default();
@@ -63,9 +83,9 @@ fn try_lock(rel: pg_sys::Relation, row: &Slot, purpose: Purpose) -> pg_sys::TM_R
     }
 }
 
-/// Waits for the end of the transactions that hold a row version against an update.
-fn wait_for_holders<C: Columns>(rel: pg_sys::Relation, row: &Row<C>) {
-    for holder in holders(row) {
+/// Waits for the end of the transactions that hold a row version.
+fn wait_for_holders<C: Columns>(rel: pg_sys::Relation, row: &Row<C>, purpose: Purpose) {
+    for holder in holders(row, purpose) {
         // SAFETY: the number of a transaction, which may have ended by now.
         unsafe {
             if !pg_sys::TransactionIdIsCurrentTransactionId(holder) {
@@ -76,7 +96,7 @@ fn wait_for_holders<C: Columns>(rel: pg_sys::Relation, row: &Row<C>) {
     }
 }
 
-fn holders<C: Columns>(row: &Row<C>) -> Vec<pg_sys::TransactionId> {
+fn holders<C: Columns>(row: &Row<C>, purpose: Purpose) -> Vec<pg_sys::TransactionId> {
     // SAFETY: the slot of a heap table holds a row of a pinned page, whose lock keeps the two fields together.
     let (xmax, flags) = unsafe {
         let header = row.header();
@@ -93,9 +113,10 @@ fn holders<C: Columns>(row: &Row<C>) -> Vec<pg_sys::TransactionId> {
     if is_set(pg_sys::HEAP_XMAX_INVALID) {
         Vec::new()
     } else if is_set(pg_sys::HEAP_XMAX_IS_MULTI) {
-        members(xmax, is_set(pg_sys::HEAP_XMAX_LOCK_ONLY))
-    } else if flags & (pg_sys::HEAP_LOCK_MASK | pg_sys::HEAP_XMAX_LOCK_ONLY)
-        == pg_sys::HEAP_XMAX_KEYSHR_LOCK | pg_sys::HEAP_XMAX_LOCK_ONLY
+        members(xmax, is_set(pg_sys::HEAP_XMAX_LOCK_ONLY), purpose)
+    } else if purpose == Purpose::Change
+        && flags & (pg_sys::HEAP_LOCK_MASK | pg_sys::HEAP_XMAX_LOCK_ONLY)
+            == pg_sys::HEAP_XMAX_KEYSHR_LOCK | pg_sys::HEAP_XMAX_LOCK_ONLY
     {
         Vec::new()
     } else {
@@ -103,8 +124,12 @@ fn holders<C: Columns>(row: &Row<C>) -> Vec<pg_sys::TransactionId> {
     }
 }
 
-/// Those of several holders that an update has to wait for: all but those that only hold the key.
-fn members(multi: pg_sys::TransactionId, lock_only: bool) -> Vec<pg_sys::TransactionId> {
+/// Those of several holders that have to be waited for: where no key changes, all but those that only hold the key.
+fn members(
+    multi: pg_sys::TransactionId,
+    lock_only: bool,
+    purpose: Purpose,
+) -> Vec<pg_sys::TransactionId> {
     let mut members: *mut pg_sys::MultiXactMember = ptr::null_mut();
     // SAFETY: answers how many there are, and where; none: -1.
     unsafe {
@@ -115,7 +140,10 @@ fn members(multi: pg_sys::TransactionId, lock_only: bool) -> Vec<pg_sys::Transac
         }
         slice::from_raw_parts(members, number as usize)
             .iter()
-            .filter(|member| member.status != pg_sys::MultiXactStatus::MultiXactStatusForKeyShare)
+            .filter(|member| {
+                purpose == Purpose::KeyChange
+                    || member.status != pg_sys::MultiXactStatus::MultiXactStatusForKeyShare
+            })
             .map(|member| member.xid)
             .collect()
     }

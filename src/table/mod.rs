@@ -28,7 +28,7 @@ mod write;
 pub use self::columns::{Code, Columns, Family, Run, Token};
 pub use self::index::Index;
 pub use self::lock::{is_awaited, lock_key};
-pub use self::owner::{Owner, as_owner, set_local};
+pub use self::owner::{Owner, as_owner, set_for_good, set_local};
 pub use self::row::{Row, Values};
 pub use self::scan::{Key, Walk};
 pub use self::shape::Obstacle;
@@ -176,10 +176,9 @@ impl<C: Columns> Table<C> {
     unsafe fn check(rel: pg_sys::Relation, mode: pg_sys::LOCKMODE) -> Result<(), Error> {
         // SAFETY: as above.
         unsafe {
-            let writes = mode == pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
             let obstacle = match shape::kind_obstacle(rel) {
                 None if !shape::is_table_of::<C>(rel) => return Err(Error::NoTable(C::TABLE)),
-                None if writes => shape::obstacle::<C>(rel),
+                None if is_written(mode) => shape::obstacle::<C>(rel),
                 kind => kind,
             };
             obstacle.map_or(Ok(()), |obstacle| Err(Error::Obstacle(C::TABLE, obstacle)))
@@ -197,7 +196,7 @@ impl<C: Columns> Table<C> {
             let table = Table {
                 rel,
                 pkey,
-                is_plain: shape::is_plain::<C>(rel),
+                is_plain: is_written(mode) && shape::is_plain::<C>(rel),
                 columns: PhantomData,
             };
             let result = work(&table);
@@ -212,7 +211,7 @@ impl<C: Columns> Table<C> {
         unsafe { (*self.rel).rd_id }
     }
 
-    /// Whether a write to it runs nothing but code of PostgreSQL and of this extension: there is no trigger, no
+    /// Of a table that is open for writing, whether a write runs nothing but code of PostgreSQL and of this extension: there is no trigger, no
     /// foreign key, and no constraint that was added.
     pub fn is_plain(&self) -> bool {
         self.is_plain
@@ -237,4 +236,8 @@ impl<C: Columns> Table<C> {
             pg_sys::RelationGetNumberOfBlocksInFork(self.rel, pg_sys::ForkNumber::MAIN_FORKNUM)
         }
     }
+}
+
+fn is_written(mode: pg_sys::LOCKMODE) -> bool {
+    mode == pg_sys::RowExclusiveLock as pg_sys::LOCKMODE
 }

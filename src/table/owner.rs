@@ -51,14 +51,32 @@ pub fn set_local(name: &CStr, value: &CStr) {
     set(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL);
 }
 
+/// Gives this process a setting that is in the place of any other one, and that RESET goes back to.
+pub fn set_for_good(name: &CStr, value: &CStr) {
+    let (source, action) = (
+        pg_sys::GucSource::PGC_S_OVERRIDE,
+        pg_sys::GucAction::GUC_ACTION_SET,
+    );
+    set_from(source, name, value, action);
+}
+
 fn set(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
+    set_from(pg_sys::GucSource::PGC_S_SESSION, name, value, action);
+}
+
+fn set_from(
+    source: pg_sys::GucSource::Type,
+    name: &CStr,
+    value: &CStr,
+    action: pg_sys::GucAction::Type,
+) {
     // SAFETY: both are C strings, which the call copies.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),
             value.as_ptr(),
             pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_SESSION,
+            source,
             action,
             true,
             0,

@@ -34,7 +34,7 @@ impl<C: Columns> Table<C> {
                 return Ok(update);
             }
         }
-        match self.lock_row(row, Purpose::Update, rival) {
+        match self.lock_row(row, Purpose::of_update(self, &values), rival) {
             Update::Done if self.is_plain => Ok(self.replace(row, &values, Rival::Wait)),
             Update::Done => self.update_by_executor(row, &values),
             update => Ok(update),
@@ -44,7 +44,7 @@ impl<C: Columns> Table<C> {
     /// Removes a row that nobody holds.
     pub fn delete(&self, row: &Row<C>) -> Result<Update, Error> {
         if !self.is_plain {
-            return match self.lock_row(row, Purpose::Delete, Rival::GiveUp) {
+            return match self.lock_row(row, Purpose::KeyChange, Rival::GiveUp) {
                 Update::Done => self.delete_by_executor(row),
                 update => Ok(update),
             };
