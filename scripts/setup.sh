@@ -45,6 +45,7 @@ fi
 if [ "${1:-}" = --tests ]; then
   need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
   want_package "postgresql-$PG_MAJOR-cron"
+  want_package "postgresql-$PG_MAJOR-repack"
   unpack prometheus-postgres-exporter prometheus-postgres-exporter
   install_first_version
   # Other sources' Node.js brings npm along and conflicts with Debian's.

@@ -139,7 +139,9 @@ struct Progress {
     deadline: Instant,
     /// Rows that this step has removed or retained.
     changed: usize,
-    /// Who owns the table of this step, where it is not plain.
+    /// Whether each row has a savepoint of its own: where the table is not plain, or something failed without.
+    careful: bool,
+    /// Who owns the table of such a step.
     owner: Option<Owner>,
     refusal: Option<Refusal>,
     failure: Option<Report>,
@@ -159,6 +161,7 @@ impl Sweep {
             max_rows: self.max_rows,
             deadline: started + self.max_time,
             changed: 0,
+            careful: false,
             owner: None,
             refusal: None,
             failure: None,
@@ -189,8 +192,10 @@ impl Pass {
     /// Takes steps until there is nothing more. The place where it stopped, if the sweep was over before.
     fn run(self, schema: pg_sys::Oid, start: i64, progress: &mut Progress) -> Option<Place> {
         let mut from = start;
+        progress.careful = false;
         while !progress.is_over() {
             progress.changed = 0;
+            let before = progress.removed;
             let step = or_roll_back(|| {
                 in_transaction_of_owner(|| {
                     undo::flush_later();
@@ -207,7 +212,12 @@ impl Pass {
                     progress.fail(error);
                     return None;
                 }
+                Err(_) if !progress.careful => {
+                    progress.removed = before;
+                    progress.careful = true;
+                }
                 Err(failure) => {
+                    progress.removed = before;
                     progress.note(self, failure);
                     return None;
                 }
@@ -301,22 +311,19 @@ impl Progress {
         order: C,
         fate: impl Fn(&Row<C>) -> Result<Fate, Error>,
     ) -> Result<Option<i64>, Error> {
-        let is_plain = table.is_plain();
-        let step = if is_plain { STEP } else { CAREFUL_STEP };
-        if !is_plain {
+        self.careful |= !table.is_plain();
+        let careful = self.careful;
+        let step = if careful { CAREFUL_STEP } else { STEP };
+        if careful {
             self.owner = Some(table.owner());
             triggers_at_once();
             wait_at_most(PATIENCE);
         }
         let walked = table.walk(index, keys, Walk::Forward, |row| {
             let position = row.get(order);
-            if !is_plain {
-                // Of no row it would be another answer.
-                table.check_removable();
-            }
-            let decided = match is_plain {
-                true => fate(row),
-                false => savepoint::within(|| fate(row)).or_else(|failure| {
+            let decided = match careful {
+                false => fate(row),
+                true => savepoint::within(|| fate(row)).or_else(|failure| {
                     self.note(pass, failure);
                     Ok(Fate::Left)
                 }),

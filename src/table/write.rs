@@ -74,11 +74,6 @@ impl<C: Columns> Table<C> {
         Ok(update)
     }
 
-    /// Raises PostgreSQL's own error where a publication could not carry a removal to its subscribers.
-    pub fn check_removable(&self) {
-        self.check_identity(pg_sys::CmdType::CMD_DELETE);
-    }
-
     fn replace(&self, row: &Row<C>, values: &Values<C>, rival: Rival) -> Update {
         self.check_identity(pg_sys::CmdType::CMD_UPDATE);
         let slot = Slot::of(self.rel);
