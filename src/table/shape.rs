@@ -188,5 +188,10 @@ pub unsafe fn attribute(
     descriptor: pg_sys::TupleDesc,
     at: usize,
 ) -> *const pg_sys::FormData_pg_attribute {
-    unsafe { pg_sys::TupleDescAttr(descriptor, at as i32) }
+    // PostgreSQL's own TupleDescAttr is an inline function: they follow an array of short forms.
+    unsafe {
+        let short_forms = (*descriptor).compact_attrs.as_ptr();
+        let all = short_forms.add((*descriptor).natts as usize);
+        all.cast::<pg_sys::FormData_pg_attribute>().add(at)
+    }
 }
