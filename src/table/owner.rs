@@ -12,7 +12,14 @@ pub struct Owner(pg_sys::Oid);
 impl<C: Columns> Table<C> {
     pub fn owner(&self) -> Owner {
         // SAFETY: rel is open.
-        Owner(unsafe { (*(*self.rel).rd_rel).relowner })
+        unsafe { Owner::of(self.rel) }
+    }
+}
+
+impl Owner {
+    pub(super) unsafe fn of(rel: pg_sys::Relation) -> Owner {
+        // SAFETY: an open relation.
+        Owner(unsafe { (*(*rel).rd_rel).relowner })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Writing rows, and the index entries that lead to them.
 
+use super::owner::{Owner, as_owner_alone};
 use super::slot::Slot;
 use super::{Rival, Update};
 use pgrx::{PgBox, pg_sys};
@@ -28,6 +29,30 @@ pub fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, reason: Reason) 
             PgBox::<pg_sys::ResultRelInfo>::alloc_node(pg_sys::NodeTag::T_ResultRelInfo).into_pg();
         pg_sys::InitResultRelInfo(relation, rel, 0, ptr::null_mut(), 0);
         pg_sys::ExecOpenIndices(relation, false);
+        let insert = || insert_entries(relation, slot, reason);
+        match calls_functions(relation) {
+            // Whose they are must not get the rights of who calls, or of a worker.
+            true => as_owner_alone(Owner::of(rel), insert),
+            false => insert(),
+        }
+        pg_sys::ExecCloseIndices(relation);
+    }
+}
+
+/// Whether an index of the table has an expression or a predicate.
+unsafe fn calls_functions(relation: *mut pg_sys::ResultRelInfo) -> bool {
+    // SAFETY: the indexes are open.
+    unsafe {
+        (0..(*relation).ri_NumIndices as usize).any(|at| {
+            let index = *(*relation).ri_IndexRelationInfo.add(at);
+            !(*index).ii_Expressions.is_null() || !(*index).ii_Predicate.is_null()
+        })
+    }
+}
+
+unsafe fn insert_entries(relation: *mut pg_sys::ResultRelInfo, slot: &Slot, reason: Reason) {
+    // SAFETY: the indexes are open, and the slot holds a row of their table with its tid.
+    unsafe {
         let estate = pg_sys::CreateExecutorState();
         pg_sys::ExecInsertIndexTuples(
             relation,
@@ -42,7 +67,6 @@ pub fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, reason: Reason) 
                 reason == Reason::Summarized
             },
         );
-        pg_sys::ExecCloseIndices(relation);
         pg_sys::FreeExecutorState(estate);
     }
 }
