@@ -214,12 +214,6 @@ fn code_sweep(
         return Err(Error::MaxRows.into());
     }
     writable("code_sweep()")?;
-    // The sweeper sees nothing of a transaction that is open, as that of CREATE EXTENSION.
-    if Table::with(fcinfo, Access::Read, |codes: &Table<Code>| {
-        Ok(codes.is_new())
-    })? {
-        return Ok(0);
-    }
     let sweep = Sweep {
         // SAFETY: reads a variable of this backend.
         database: unsafe { pg_sys::MyDatabaseId },
@@ -227,14 +221,30 @@ fn code_sweep(
         max_rows: max_rows.into(),
         max_time: Duration::from_secs(86_400),
         retention: session_retention(),
+        replication_role: independent::replication_role(),
         from: Place::START,
     };
     let swept = independent::sweep(sweep, None)?;
     swept.log_refusal(&database_name());
-    if let Some(failure) = swept.failure {
-        failure.report(PgLogLevel::ERROR);
+    match swept.failure {
+        // The sweeper sees nothing of a transaction that is open, as that of CREATE EXTENSION.
+        Some(_) if is_made_here(fcinfo)? => Ok(0),
+        Some(failure) => {
+            failure.report(PgLogLevel::ERROR);
+            Ok(0)
+        }
+        None => Ok(swept.removed),
     }
-    Ok(swept.removed)
+}
+
+/// Whether this transaction has made the tables.
+fn is_made_here(function: pg_sys::FunctionCallInfo) -> Result<bool, Error> {
+    match Table::<Code>::oid_in(schema_of(function)) {
+        Some(oid) => {
+            Ok(Table::with_oid(oid, |codes: &Table<Code>| Ok(codes.is_new()))? == Some(true))
+        }
+        None => Ok(false),
+    }
 }
 
 /// What is in the tables, and with shared_preload_libraries what happened since the server's start.

@@ -259,7 +259,7 @@ fn describe_obstacle(obstacle: Obstacle) -> (&'static str, &'static str) {
         ),
         Obstacle::Inheritance => (
             "Another table inherits from the table, or the table from another one.",
-            "ALTER TABLE ... NO INHERIT.",
+            "ALTER TABLE ... NO INHERIT, or DETACH PARTITION.",
         ),
     }
 }

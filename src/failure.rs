@@ -4,7 +4,7 @@
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::AssertUnwindSafe;
 use std::ptr;
 
@@ -13,7 +13,28 @@ use std::ptr;
 pub struct Failure {
     error: Box<CaughtError>,
     sqlstate: i32,
+    constraint: Option<Constraint>,
 }
+
+/// What an error says of the constraint that was violated, where PostgreSQL itself raised it.
+#[derive(Clone, PartialEq)]
+pub struct Constraint {
+    pub schema: String,
+    pub table: String,
+    /// Empty for NOT NULL, which has no name.
+    pub name: String,
+}
+
+/// What pgrx does not keep of an error.
+#[derive(Default)]
+struct Seen {
+    sqlstate: i32,
+    constraint: Option<Constraint>,
+}
+
+/// The class of SQLSTATEs of violated constraints, 23, as PostgreSQL packs its two characters.
+const VIOLATION: i32 = CLASS & PgSqlErrorCode::ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION as i32;
+const CLASS: i32 = 0xfff;
 
 // pgrx has no declarations of these, or wraps them in a guard that has no place in an error that is being raised.
 unsafe extern "C-unwind" {
@@ -23,12 +44,12 @@ unsafe extern "C-unwind" {
 
 /// Does `work`, and catches the error that it ends with.
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
-    let seen = Cell::new(0);
+    let mut seen = Seen::default();
     let mut note = pg_sys::ErrorContextCallback {
         // SAFETY: reads a variable of this backend.
         previous: unsafe { pg_sys::error_context_stack },
-        callback: Some(note_sqlstate),
-        arg: ptr::from_ref(&seen).cast_mut().cast(),
+        callback: Some(see),
+        arg: (&raw mut seen).cast(),
     };
     // SAFETY: the callback is taken off again below, whichever way `work` ends.
     unsafe { pg_sys::error_context_stack = &raw mut note };
@@ -39,17 +60,49 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     result.map_err(|error| {
         let named = report(&error).sql_error_code();
         // What has no name is an internal error to pgrx.
-        let sqlstate = match named == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR && seen.get() != 0 {
-            true => seen.get(),
+        let sqlstate = match named == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR && seen.sqlstate != 0 {
+            true => seen.sqlstate,
             false => named as i32,
         };
-        Failure { error, sqlstate }
+        Failure {
+            error,
+            sqlstate,
+            constraint: seen.constraint.take(),
+        }
     })
 }
 
-unsafe extern "C-unwind" fn note_sqlstate(seen: *mut c_void) {
-    // SAFETY: the cell of the `catch` that is under way; PostgreSQL calls this while it raises an error.
-    unsafe { (*seen.cast::<Cell<i32>>()).set(geterrcode()) };
+unsafe extern "C-unwind" fn see(seen: *mut c_void) {
+    // SAFETY: that of the `catch` which is under way; PostgreSQL calls this while it raises an error.
+    unsafe {
+        let sqlstate = geterrcode();
+        *seen.cast::<Seen>() = Seen {
+            sqlstate,
+            constraint: (sqlstate & CLASS == VIOLATION).then(constraint).flatten(),
+        };
+    }
+}
+
+/// That of the error which is being raised.
+fn constraint() -> Option<Constraint> {
+    // SAFETY: a copy of the error, outside of the memory context in which it lies.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+        let error = pg_sys::CopyErrorData();
+        let text = |text: *const c_char| match text.is_null() {
+            true => None,
+            false => Some(CStr::from_ptr(text).to_string_lossy().into_owned()),
+        };
+        let constraint = text((*error).table_name).map(|table| Constraint {
+            schema: text((*error).schema_name).unwrap_or_default(),
+            table,
+            name: text((*error).constraint_name).unwrap_or_default(),
+        });
+        pg_sys::FreeErrorData(error);
+        pg_sys::CurrentMemoryContext = context;
+        constraint
+    }
 }
 
 impl Failure {
@@ -58,9 +111,9 @@ impl Failure {
         self.sqlstate
     }
 
-    /// The first two characters of the SQLSTATE, packed in the same way.
-    pub fn class(&self) -> i32 {
-        self.sqlstate & 0xfff
+    /// The constraint that was violated, where PostgreSQL itself says so.
+    pub fn constraint(&self) -> Option<&Constraint> {
+        self.constraint.as_ref()
     }
 
     pub fn message(&self) -> &str {

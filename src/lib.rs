@@ -11,6 +11,7 @@ mod fate;
 mod grant;
 mod independent;
 mod jsonb;
+mod list;
 mod memory;
 mod numeric_date;
 mod reply;
@@ -46,10 +47,11 @@ mod undo;
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
+    // What it registers for the end of a transaction comes last.
+    independent::init();
     undo::init();
     rollback::init();
     counters::init();
-    independent::init();
 }
 
 #[cfg(test)]

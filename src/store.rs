@@ -86,6 +86,12 @@ impl Step {
         Ok(update)
     }
 
+    /// Whether a code is there, and this step is the one that is due.
+    pub fn is_due(self, codes: &Codes, code_hash: &str) -> bool {
+        let row = codes.find(code_hash);
+        row.is_some_and(|row| Step::of(&row) == Some(self))
+    }
+
     /// Finds a code and writes this step, if it is the one that is due.
     pub fn write_by_hash(
         self,

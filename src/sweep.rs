@@ -15,7 +15,8 @@ use crate::error::Error;
 use crate::failure::{Failure, catch};
 use crate::fate::{Fate, forget, release, removal};
 use crate::independent::{
-    Report, in_transaction, in_transaction_of_owner, or_roll_back, wait_at_most,
+    Report, in_transaction, in_transaction_of_owner, or_roll_back, set_replication_role,
+    wait_at_most,
 };
 use crate::settings::REUSE_RETENTION;
 use crate::table::{
@@ -23,7 +24,7 @@ use crate::table::{
 };
 use crate::{extension, savepoint, undo};
 use pgrx::{log, pg_sys};
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ pub struct Sweep {
     pub max_time: Duration,
     /// Seconds; `None`: as the database has it.
     pub retention: Option<i32>,
+    /// The caller's session_replication_role.
+    pub replication_role: c_int,
     /// Where an earlier one stopped.
     pub from: Place,
 }
@@ -141,6 +144,7 @@ struct Progress {
     changed: usize,
     /// Whether each row has a savepoint of its own: where the table is not plain, or something failed without.
     careful: bool,
+    replication_role: c_int,
     /// Who owns the table of such a step.
     owner: Option<Owner>,
     refusal: Option<Refusal>,
@@ -162,10 +166,20 @@ impl Sweep {
             deadline: started + self.max_time,
             changed: 0,
             careful: false,
+            replication_role: self.replication_role,
             owner: None,
             refusal: None,
             failure: None,
         };
+        // Of three tables none is swept where one is refused.
+        let refused =
+            or_roll_back(|| in_transaction(|| check(schema).unwrap_or_else(|error| error.raise())));
+        if let Err(failure) = refused {
+            return Swept {
+                failure: Some(failure.into()),
+                ..Swept::default()
+            };
+        }
         let passes = [Pass::Retained, Pass::Expired, Pass::Tokens, Pass::Families];
         let mut stopped = None;
         for pass in passes {
@@ -285,6 +299,14 @@ impl Pass {
     }
 }
 
+/// Whether all tables can be written, or are locked.
+fn check(schema: pg_sys::Oid) -> Result<(), Error> {
+    with(schema, |_: &Table<Code>| Ok(Some(())))?;
+    with(schema, |_: &Table<Token>| Ok(Some(())))?;
+    with(schema, |_: &Table<Family>| Ok(Some(())))?;
+    Ok(())
+}
+
 /// Opens a table. `None` where it is locked: a sweep waits for nobody.
 fn with<C: Columns, T>(
     schema: pg_sys::Oid,
@@ -316,6 +338,7 @@ impl Progress {
         let step = if careful { CAREFUL_STEP } else { STEP };
         if careful {
             self.owner = Some(table.owner());
+            set_replication_role(self.replication_role);
             triggers_at_once();
             wait_at_most(PATIENCE);
         }

@@ -5,6 +5,7 @@
 //! message or pipeline, by a function around the call, by another part of the same query. Only
 //! what is known to be safe counts as safe.
 
+use crate::list::elements;
 use crate::reply;
 use crate::table::set_local;
 use pgrx::{pg_guard, pg_sys};
@@ -252,12 +253,5 @@ unsafe fn selects_columns_only(targets: *mut pg_sys::List) -> bool {
             let target = element.ptr_value.cast::<pg_sys::TargetEntry>();
             (*(*target).expr).type_ == pg_sys::NodeTag::T_Var
         })
-    }
-}
-
-unsafe fn elements<'a>(list: *mut pg_sys::List) -> &'a [pg_sys::ListCell] {
-    match unsafe { list.as_ref() } {
-        Some(list) => unsafe { std::slice::from_raw_parts(list.elements, list.length as usize) },
-        None => &[],
     }
 }

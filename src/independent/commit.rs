@@ -1,13 +1,17 @@
 //! How a worker carries out orders: together in one transaction where it can, else each in one of its own.
 
-use super::process::{in_transaction, in_transaction_of_owner, or_roll_back, wait_at_most};
+use super::process::{
+    in_transaction, in_transaction_of_owner, or_roll_back, set_replication_role, wait_at_most,
+};
 use super::{Order, Outcome, PATIENCE, PAUSE, pause};
 use crate::error::Error;
-use crate::table::{Code, Rival, Table, Update, set_local, triggers_at_once};
-use crate::undo;
+use crate::table::{Code, Rival, Table, Update, triggers_at_once};
+use crate::{rollback, undo};
 use pgrx::pg_sys;
-use std::ffi::c_int;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long an order may at least wait for a lock.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Carries out orders, those that can be in one transaction, in their order. Each has its own deadline.
 pub fn commit(orders: &[(Order, Instant)]) -> Vec<Outcome> {
@@ -61,28 +65,41 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
             undo::flush_on_commit();
             set_replication_role(order.replication_role);
             triggers_at_once();
-            wait_at_most(deadline.saturating_duration_since(Instant::now()));
+            let patience = deadline.saturating_duration_since(Instant::now());
+            // It may have stood behind others that were slow.
+            wait_at_most(patience.max(LEAST_PATIENCE));
             let mut owner = None;
             let update = Table::with_oid(order.table, |codes| {
                 owner = Some(codes.owner());
-                write_order(order, codes)
+                let update = write_order(order, codes)?;
+                if update == Update::Done {
+                    rollback::remember(order.step, codes, order.code_hash());
+                }
+                Ok(update)
             });
             let update = update.unwrap_or_else(|error| error.raise());
             (update.map_or(Outcome::Busy, outcome), owner)
         })
     });
-    // What a trigger has set for the session is not for the next order.
-    in_transaction(|| unsafe { pg_sys::ResetAllOptions() });
+    forget_session();
     committed.unwrap_or_else(|failure| Outcome::Failed(failure.into()))
 }
 
-fn set_replication_role(role: c_int) {
-    // SAFETY: reads a variable of this process.
-    if role != unsafe { pg_sys::SessionReplicationRole } {
-        let names = [c"origin", c"replica", c"local"];
-        let name = usize::try_from(role).ok().and_then(|at| names.get(at));
-        set_local(c"session_replication_role", name.unwrap_or(&c"origin"));
-    }
+// Not among pgrx's bindings.
+unsafe extern "C-unwind" {
+    fn Async_UnlistenAll();
+}
+
+/// What a trigger has left in this session is not for the next order: as DISCARD ALL, but for the plans.
+fn forget_session() {
+    // SAFETY: as DISCARD ALL does it, in a transaction.
+    in_transaction(|| unsafe {
+        pg_sys::ResetAllOptions();
+        pg_sys::DropAllPreparedStatements();
+        pg_sys::ffi::pg_guard_ffi_boundary(|| Async_UnlistenAll());
+        pg_sys::LockReleaseAll(pg_sys::USER_LOCKMETHOD as u16, true);
+        pg_sys::ResetTempTableNamespace();
+    });
 }
 
 /// Carries out one order, again and again while it finds a lock and there is patience left.

@@ -2,7 +2,7 @@
 //! It knows of databases by the list of them alone, and so of every new one; a sweeper that finds no
 //! extension leaves.
 
-use super::process::connect;
+use super::process::{connect, replication_role};
 use super::{errand, in_transaction, pause, reload_settings};
 use crate::counters;
 use crate::error::Error;
@@ -107,6 +107,7 @@ fn visit(database: &mut Database) -> bool {
         max_rows: i64::MAX,
         max_time: VISIT,
         retention: None,
+        replication_role: replication_role(),
         from: database.swept.stopped.unwrap_or(Place::START),
     };
     let swept = match errand::sweep(sweep, Some(PATIENCE)) {

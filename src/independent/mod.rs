@@ -48,7 +48,8 @@ mod resident;
 
 pub use self::errand::sweep;
 pub use self::process::{
-    in_transaction, in_transaction_of_owner, is_worker, or_roll_back, wait_at_most,
+    in_transaction, in_transaction_of_owner, is_worker, or_roll_back, replication_role,
+    set_replication_role, wait_at_most,
 };
 pub use self::report::Report;
 
@@ -96,9 +97,9 @@ impl Order {
 
     fn new(step: Step, table: pg_sys::Oid, hash: &str) -> Result<Order, Error> {
         let mut order = Order {
-            // SAFETY: reads variables of this backend.
+            // SAFETY: reads a variable of this backend.
             database: unsafe { pg_sys::MyDatabaseId },
-            replication_role: unsafe { pg_sys::SessionReplicationRole },
+            replication_role: replication_role(),
             table,
             step,
             length: u8::try_from(hash.len()).map_err(|_| Error::CodeHash)?,
@@ -127,8 +128,9 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Before the server starts its first backend.
+/// Before the server starts its first backend, or when a session loads the library.
 pub fn init() {
+    process::init();
     // SAFETY: reads a variable of the postmaster.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         resident::init();

@@ -48,6 +48,21 @@ pub fn wait_at_most(time: Duration) {
     set_local(c"lock_timeout", &milliseconds(time));
 }
 
+/// What triggers there are for this transaction: those of the caller's session_replication_role.
+pub fn set_replication_role(role: c_int) {
+    if role != replication_role() {
+        let names = [c"origin", c"replica", c"local"];
+        let name = usize::try_from(role).ok().and_then(|at| names.get(at));
+        set_local(c"session_replication_role", name.unwrap_or(&c"origin"));
+    }
+}
+
+/// That of this process.
+pub fn replication_role() -> c_int {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::SessionReplicationRole }
+}
+
 fn milliseconds(time: Duration) -> CString {
     // 0 would be for ever.
     CString::new(time.as_millis().max(1).to_string()).unwrap_or_default()
@@ -68,6 +83,12 @@ unsafe extern "C-unwind" fn at_transaction_end(
     }
 }
 
+/// Registered before the others are, so that it comes after them: they may still run triggers.
+pub fn init() {
+    // SAFETY: the callback lives as long as the library, which is never unloaded.
+    unsafe { pg_sys::RegisterXactCallback(Some(at_transaction_end), ptr::null_mut()) };
+}
+
 /// Connects this worker process, as the superuser that owns the cluster: to a database, or without
 /// one to the shared catalogs alone.
 pub fn connect(database: Option<pg_sys::Oid>) {
@@ -75,7 +96,6 @@ pub fn connect(database: Option<pg_sys::Oid>) {
     // SAFETY: the process was started as a background worker with access to databases. `die` makes
     // SIGTERM end it at the next safe point, where the default would end it anywhere.
     unsafe {
-        pg_sys::RegisterXactCallback(Some(at_transaction_end), ptr::null_mut());
         #[cfg(not(feature = "pg18"))]
         let set = pg_sys::pqsignal;
         #[cfg(feature = "pg18")]

@@ -9,8 +9,8 @@ pub trait Columns: Copy + PartialEq + 'static {
     const TYPES: &'static [Oid];
     /// Those that cannot be NULL.
     const NOT_NULL: &'static [Self];
-    /// The CHECK constraint, if there is one.
-    const CHECK: Option<&'static CStr> = None;
+    /// What the CHECK constraint says, if there is one.
+    const CHECK: Option<&'static str> = None;
     /// The primary key.
     const KEY: Self;
     /// How often a row can change in its life.
@@ -109,7 +109,8 @@ impl Columns for Code {
         Code::Resource,
         Code::Claims,
     ];
-    const CHECK: Option<&'static CStr> = Some(c"redeemed_implies_spent");
+    const CHECK: Option<&'static str> =
+        Some("((consumed_at IS NOT NULL) OR (NOT consumed_success))");
     const KEY: Code = Code::CodeHash;
     /// Spent, replayed, redeemed, reused, retained. It may be retained for longer, but months later.
     const CHANGES: usize = 5;

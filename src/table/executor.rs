@@ -7,7 +7,7 @@ use super::shape::column_name;
 use super::trigger::Write;
 use super::{Columns, Table, Update};
 use crate::error::Error;
-use pgrx::pg_sys;
+use pgrx::{FromDatum, pg_sys};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
@@ -43,21 +43,22 @@ impl<C: Columns> Table<C> {
         values: &Values<C>,
         exists: fn() -> Error,
     ) -> Result<(), Error> {
+        let written = values.of_a_row();
         let mut insert = self.statement();
         let (mut names, mut parameters) = (Vec::new(), Vec::new());
-        for (column, value) in &values.0 {
-            names.push(self.name_of(*column));
-            parameters.push(insert.bind(C::TYPES[column.position()], *value));
+        // All of them, so that no default has a say.
+        for (at, value) in &written {
+            names.push(self.name_of(*at));
+            parameters.push(insert.bind(C::TYPES[*at], *value));
         }
         let (table, names, parameters) = (self.name(), names.join(", "), parameters.join(", "));
         insert.sql = format!("INSERT INTO {table} ({names}) VALUES ({parameters})");
-        let key = values.0.iter().find(|(column, _)| *column == C::KEY);
-        let key = key.and_then(|(_, value)| *value);
+        let key = written[C::KEY.position()].1.ok_or(Error::Damaged)?;
         // SAFETY: the key is a text.
-        let key = key.and_then(|key| unsafe { <&str as pgrx::FromDatum>::from_datum(key, false) });
+        let key: &str = unsafe { FromDatum::from_datum(key, false) }.ok_or(Error::Damaged)?;
         let inserted = self.execute(insert, exists) == 1;
-        match key.and_then(|key| self.find(key)) {
-            Some(row) if inserted && values.are_in(&row) => Ok(()),
+        match self.find(key) {
+            Some(row) if inserted && row.has_all(&written) => Ok(()),
             _ => Err(Error::Undone(C::TABLE)),
         }
     }
@@ -69,18 +70,19 @@ impl<C: Columns> Table<C> {
         values: &Values<C>,
     ) -> Result<Update, Error> {
         let key = row.text(C::KEY).ok_or(Error::Damaged)?;
+        let written = values.by_position();
         let mut update = self.statement();
         let place = update.bind(pg_sys::TIDOID, Some(row.place()));
         let mut changes = Vec::new();
-        for (column, value) in &values.0 {
-            let parameter = update.bind(C::TYPES[column.position()], *value);
-            changes.push(format!("{} = {parameter}", self.name_of(*column)));
+        for (at, value) in &written {
+            let parameter = update.bind(C::TYPES[*at], *value);
+            changes.push(format!("{} = {parameter}", self.name_of(*at)));
         }
         let (table, changes) = (self.name(), changes.join(", "));
         update.sql = format!("UPDATE ONLY {table} SET {changes} WHERE ctid = {place}");
         let updated = self.execute(update, || Error::Damaged) == 1;
         match self.find(key) {
-            Some(row) if updated && values.are_in(&row) => Ok(Update::Done),
+            Some(row) if updated && row.has_all(&written) => Ok(Update::Done),
             _ => Err(Error::Undone(C::TABLE)),
         }
     }
@@ -125,9 +127,9 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    fn name_of(&self, column: C) -> String {
+    fn name_of(&self, at: usize) -> String {
         // SAFETY: rel is open, and has all columns of C.
-        unsafe { column_name(self.rel, column.position()) }
+        unsafe { column_name(self.rel, at) }
     }
 }
 

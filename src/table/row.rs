@@ -31,17 +31,24 @@ impl<C> Values<C> {
 }
 
 impl<C: Columns> Values<C> {
-    /// Whether a row has these values.
-    pub(super) fn are_in(&self, row: &Row<C>) -> bool {
-        self.0.iter().all(|(column, value)| {
-            let (stored, is_null) = row.datum(*column);
-            match value {
-                None => is_null,
-                Some(value) => !is_null && is_same(C::TYPES[column.position()], *value, stored),
-            }
-        })
+    /// Those of a whole new row, by the position of the column.
+    pub(super) fn of_a_row(&self) -> Vec<Written> {
+        let mut all: Vec<Written> = (0..C::TYPES.len()).map(|at| (at, None)).collect();
+        for (column, value) in &self.0 {
+            all[column.position()].1 = *value;
+        }
+        all
+    }
+
+    /// Those that are set, by the position of the column.
+    pub(super) fn by_position(&self) -> Vec<Written> {
+        let written = |(column, value): &(C, _)| (column.position(), *value);
+        self.0.iter().map(written).collect()
     }
 }
+
+/// The position of a column, and what is written to it.
+pub(super) type Written = (usize, Option<pg_sys::Datum>);
 
 /// Whether two values of a column's type are the same, to the bit.
 fn is_same(of_type: pg_sys::Oid, one: pg_sys::Datum, other: pg_sys::Datum) -> bool {
@@ -75,6 +82,17 @@ impl<C: Columns> Row<'_, C> {
         // SAFETY: as above.
         let flags = u32::from(unsafe { (*self.header()).t_infomask });
         flags & pg_sys::HEAP_UPDATED == 0 && self.is_of_this_transaction()
+    }
+
+    /// Whether all of this is in the row.
+    pub(super) fn has_all(&self, written: &[Written]) -> bool {
+        written.iter().all(|(at, value)| {
+            let (stored, is_null) = self.datum_at(*at);
+            match value {
+                None => is_null,
+                Some(value) => !is_null && is_same(C::TYPES[*at], *value, stored),
+            }
+        })
     }
 
     /// Where it lies in its table, as a tid.
@@ -138,8 +156,11 @@ impl<C: Columns> Row<'_, C> {
         }
     }
 
-    pub(super) fn datum(&self, column: C) -> (pg_sys::Datum, bool) {
-        let attribute = column.position();
+    fn datum(&self, column: C) -> (pg_sys::Datum, bool) {
+        self.datum_at(column.position())
+    }
+
+    fn datum_at(&self, attribute: usize) -> (pg_sys::Datum, bool) {
         // SAFETY: the table has C::TYPES.len() attributes, checked when it was opened, and the slot holds
         // a stored row of it.
         unsafe {

@@ -2,8 +2,9 @@
 //! administrator may have changed it: what was added is honoured, or it is an obstacle and refused.
 
 use super::Columns;
-use pgrx::pg_sys;
-use std::ffi::CStr;
+use pgrx::{IntoDatum, direct_function_call, pg_sys};
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
 
 /// What no write to the table could honour.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,17 +102,40 @@ pub unsafe fn is_plain<C: Columns>(rel: pg_sys::Relation) -> bool {
     }
 }
 
+thread_local! {
+    /// The stored form of the one CHECK constraint that is the extension's own, once it was read.
+    static OWN_CHECK: RefCell<CString> = RefCell::default();
+}
+
 unsafe fn has_own_checks<C: Columns>(rel: pg_sys::Relation) -> bool {
+    // SAFETY: rel is open, and so are its constraints.
     unsafe {
         let Some(constraints) = (*(*rel).rd_att).constr.as_ref() else {
             return true;
         };
         match (constraints.num_check, C::CHECK) {
             (0, _) => true,
-            (1, Some(name)) => CStr::from_ptr((*constraints.check).ccname) == name,
+            (1, Some(own)) => is_check(rel, CStr::from_ptr((*constraints.check).ccbin), own),
             _ => false,
         }
     }
+}
+
+/// Whether a constraint in its stored form says this.
+unsafe fn is_check(rel: pg_sys::Relation, stored: &CStr, own: &str) -> bool {
+    if OWN_CHECK.with_borrow(|known| known.as_c_str() == stored) {
+        return true;
+    }
+    // SAFETY: pg_get_expr takes an expression as a text, and the table whose columns it names.
+    let said: Option<String> = unsafe {
+        let stored = stored.to_string_lossy().into_owned().into_datum();
+        direct_function_call(pg_sys::pg_get_expr, &[stored, (*rel).rd_id.into_datum()])
+    };
+    let is_own = said.as_deref() == Some(own);
+    if is_own {
+        OWN_CHECK.set(stored.to_owned());
+    }
+    is_own
 }
 
 unsafe fn has_own_not_nulls<C: Columns>(rel: pg_sys::Relation) -> bool {

@@ -2,6 +2,7 @@
 
 use super::Table;
 use super::columns::{Code, Family, Run, Token};
+use crate::list::elements;
 use pgrx::{direct_function_call, pg_sys};
 use std::cell::Cell;
 
@@ -26,24 +27,54 @@ impl Drop for Write {
     }
 }
 
-/// Whether a trigger of one of the tables in this schema is running: one of a write under way, or one that was
-/// deferred to the end of this transaction.
+/// Whether a trigger of one of the tables in this schema is running: one of a write under way, of the client's own
+/// statement on such a table, or one that was deferred to the end of this transaction.
 pub fn is_in_trigger(schema: pg_sys::Oid) -> bool {
-    let tables = [
+    WRITES.get() > 0
+        || depth() > 0 && {
+            let tables = tables_in(schema);
+            match written_by_client() {
+                Some(written) => written.iter().any(|oid| tables.contains(oid)),
+                // SAFETY: looks through the triggers that wait for the end of this transaction.
+                None => tables
+                    .into_iter()
+                    .any(|oid| unsafe { pg_sys::AfterTriggerPendingOnRel(oid) }),
+            }
+        }
+}
+
+fn tables_in(schema: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    [
         Table::<Code>::oid_in,
         Table::<Token>::oid_in,
         Table::<Family>::oid_in,
         Table::<Run>::oid_in,
-    ];
-    WRITES.get() > 0
-        || depth() > 0
-            && tables
-                .iter()
-                .filter_map(|oid_in| oid_in(schema))
-                .any(|oid| {
-                    // SAFETY: looks through the triggers that wait for the end of this transaction.
-                    unsafe { pg_sys::AfterTriggerPendingOnRel(oid) }
-                })
+    ]
+    .iter()
+    .filter_map(|oid_in| oid_in(schema))
+    .collect()
+}
+
+/// The tables that the client's statement writes. `None`: it is none that writes one by itself, as COMMIT, or is over:
+/// what runs then was deferred.
+fn written_by_client() -> Option<Vec<pg_sys::Oid>> {
+    // SAFETY: reads the statement that the client has sent; the tables of its plan are counted from 1.
+    unsafe {
+        let portal = pg_sys::ActivePortal.as_ref()?;
+        let mut written = Vec::new();
+        for statement in elements(portal.stmts) {
+            let statement = &*statement.ptr_value.cast::<pg_sys::PlannedStmt>();
+            if statement.commandType == pg_sys::CmdType::CMD_UTILITY {
+                return None;
+            }
+            let tables = elements(statement.rtable);
+            for place in elements(statement.resultRelations) {
+                let table = tables.get(place.int_value as usize - 1)?;
+                written.push((*table.ptr_value.cast::<pg_sys::RangeTblEntry>()).relid);
+            }
+        }
+        Some(written)
+    }
 }
 
 /// How many triggers of any table are running, one inside the other.

@@ -1,0 +1,166 @@
+# What the server's log holds, as its settings are and with those that log most. A client that makes the hash itself leaves
+# no code in it. What is due and cannot go is told of once a sweep, and what an added constraint refuses is told of to the
+# client and the log, without a code, a hash or a value.
+use strict;
+use warnings;
+use AttestoCodes;
+use Digest::SHA 'sha256_base64';
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_primary('logs', 'autovacuum = off', 'log_error_verbosity = verbose', "log_line_prefix = '%m [%p] %e '");
+my ($secret, $code) = ('member-value-c2VjcmV0', 'plaintext-Zm9yIHRoZSBicm93c2VyIG9ubHk');
+sub hash_of { my ($text) = @_; return sha256_base64($text) =~ tr{+/}{-_}r; }
+my $hash = hash_of($code);
+my %variables = (
+	code => $code, hash => $hash, expires => 4102444800, past => 1, family => "family-$secret", jti => "jti-$secret",
+	data => grant(client_id => $secret, subject => $secret, family_id => "family-$secret"), wrong => qq(["$secret"]),
+	meta => qq({"by": "$secret"}));
+
+sub value { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
+sub log_since { my ($offset) = @_; return slurp_file($node->logfile, $offset); }
+
+sub tells_nothing
+{
+	my ($text, $name) = @_;
+	unlike($text, qr/\Q$secret\E|\Q$hash\E|\Q$code\E|Key \(|Failing row/, "$name tells no code, hash or value");
+	return;
+}
+
+# A whole life with all errors, while the server logs every statement and every parameter.
+$node->append_conf('postgresql.conf', "log_min_duration_statement = 0\nlog_parameter_max_length_on_error = -1");
+$node->reload;
+value('CREATE ROLE nobody_special');
+is(hash_of('other'), value("SELECT code_hash('other')"), 'the client makes a hash as the server does');
+my $seen = -s $node->logfile;
+my $take = 'SELECT * FROM code_take(:hash)';
+my @life = (
+	[ 'SELECT code_put(:hash, :wrong::jsonb, :expires)', '22023' ],
+	[ 'SELECT code_put(:hash, NULL, :expires)', '22004' ],
+	[ 'SELECT code_put(:hash, :data::jsonb, :expires)' ],
+	[ 'SELECT code_put(:hash, :data::jsonb, :expires)', '23505' ],
+	[ 'SELECT * FROM code_get(:hash)' ],
+	[ 'SELECT code_mark_consumed(:hash)', '55000' ],
+	[ "BEGIN READ ONLY;\n$take;", '25006' ],
+	[ "SET ROLE nobody_special;\n$take;", '42501' ],
+	[ "SET attesto_codes.take_in_transaction = refuse;\nBEGIN;\n$take;", '25001' ],
+	[ "BEGIN;\nSELECT FROM authorizations WHERE code_hash = :hash FOR UPDATE;\n$take;", '55P03' ],
+	[ "BEGIN;\n$take;\nROLLBACK;" ],
+	[ $take ],
+	[ 'SELECT code_mark_consumed(:hash, :wrong::jsonb)', '22023' ],
+	[ 'SELECT code_mark_consumed(:hash, :meta::jsonb)' ],
+	[ 'SELECT code_record_access_token(:family, :jti, :expires)' ],
+	[ 'SELECT code_record_access_token(:family, :jti, :expires)', '23505' ],
+	[ $take ],
+	[ 'SELECT code_revoke_family(:family)' ],
+	[ 'SELECT code_access_token_revoked(:jti)' ]);
+for my $step (@life)
+{
+	my ($sql, $sqlstate) = @$step;
+	my $from = -s $node->logfile;
+	bound($node, $sql, %variables);
+	is(log_since($from) =~ / (\w{5}) ERROR: / ? $1 : '', $sqlstate // '', ($sqlstate // 'no error') . ": $sql");
+}
+is(value('SELECT consumed_success AND replayed_at IS NOT NULL AND reused_at IS NOT NULL FROM authorizations'), 't', 'the whole life was lived');
+my $log = log_since($seen);
+like($log, qr/\Q$hash\E/, 'the log holds the hash');
+unlike($log, qr/\Q$code\E/, 'and not the code');
+bound($node, 'SELECT * FROM code_get(code_hash(:code))', %variables);
+like(log_since($seen), qr/\Q$code\E/, 'that of a client which leaves the hash to the server does');
+$node->append_conf('postgresql.conf', "log_min_duration_statement = -1\nlog_parameter_max_length_on_error = 0");
+$node->reload;
+
+# What an added constraint refuses: what is added and removed, and the call.
+my $put = 'SELECT code_put(:hash, :data::jsonb, :expires)';
+my $spend = 'SELECT code_put(:hash, :data::jsonb, :expires) \gset' . "\n$take \\gset taken_\n";
+my @constraints = (
+	[ 'authorizations ADD CHECK (length(subject) < 5)', $put, '23514' ],
+	[ 'authorizations ALTER nonce SET NOT NULL', $put, '23502' ],
+	[ 'authorizations ADD FOREIGN KEY (client_id) REFERENCES clients', $put, '23503' ],
+	[ 'authorizations ADD UNIQUE (subject)', "$put \\gset\nSELECT code_put(:family, :data::jsonb, :expires);", '23505' ],
+	[ 'authorizations ADD EXCLUDE (subject WITH =)', "$put \\gset\nSELECT code_put(:family, :data::jsonb, :expires);", '23P01' ],
+	[ 'authorizations ADD CHECK (consumed_at IS NULL)', $spend, '23514' ],
+	[ 'authorizations ADD CHECK (replayed_at IS NULL)', "$spend$take;", '23514' ],
+	[ 'authorizations ADD CHECK (replayed_at IS NULL)', "${spend}BEGIN;\n$take;", '23514' ],
+	[ 'authorizations ADD CHECK (consumed_meta IS NULL)', "${spend}SELECT code_mark_consumed(:hash, :meta::jsonb);", '23514' ],
+	[ 'authorization_access_tokens ADD CHECK (length(jti) < 5)', 'SELECT code_record_access_token(:family, :jti, :expires)', '23514' ],
+	[ 'authorization_access_tokens ADD FOREIGN KEY (family_id) REFERENCES clients', 'SELECT code_record_access_token(:family, :jti, :expires)', '23503' ],
+	[ 'authorization_revoked_families ADD CHECK (length(family_id) < 5)', 'SELECT code_revoke_family(:family)', '23514' ]);
+for my $constraint (@constraints)
+{
+	my ($added, $sql, $sqlstate) = @$constraint;
+	value("DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes; DROP TABLE IF EXISTS clients; CREATE TABLE clients (client_id text PRIMARY KEY); ALTER TABLE $added");
+	$seen = -s $node->logfile;
+	my $told = bound($node, $sql, %variables);
+	like($told, qr/ERROR:.*(violates|conflicting key)/, "$added: the client has the error");
+	tells_nothing($told, 'it');
+	$log = log_since($seen);
+	like($log, qr/ $sqlstate ERROR: /, 'so has the log');
+	tells_nothing($log, 'it');
+}
+
+# What a sweep leaves: what keeps the rows, and its SQLSTATE.
+my @keepers = (
+	[ 'a foreign key', 'CREATE TABLE logins (code_hash text REFERENCES authorizations ON DELETE RESTRICT); INSERT INTO logins SELECT code_hash FROM authorizations', '23503|23001' ],
+	[ 'a trigger that raises', q(CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'keep %', OLD USING DETAIL = OLD::text; END $$), 'P0001' ],
+	[ 'a trigger that skips', 'CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$', '55000' ],
+	[ 'a publication', 'ALTER TABLE authorizations REPLICA IDENTITY NOTHING; CREATE PUBLICATION everything FOR TABLE authorizations', '55000' ]);
+
+# Three live codes and two spent ones that are due, and a token.
+sub put_due
+{
+	value("DROP EXTENSION attesto_codes CASCADE; DROP TABLE IF EXISTS logins; DROP FUNCTION IF EXISTS keep; DROP PUBLICATION IF EXISTS everything; CREATE EXTENSION attesto_codes");
+	my ($keep) = @_;
+	value("SELECT code_put('$hash' || i, '${\ grant(subject => $secret)}', 1) FROM generate_series(1, 5) i; SELECT code_take('$hash' || i) FROM generate_series(4, 5) i;
+		SELECT code_record_access_token('f', '$secret', 1); $keep");
+	value('CREATE TRIGGER keep BEFORE DELETE ON authorizations FOR EACH ROW EXECUTE FUNCTION keep()') if $keep =~ /FUNCTION keep/;
+	return;
+}
+
+sub lines { my ($offset) = @_; return [ log_since($offset) =~ /(attesto_codes left rows.*)/g ]; }
+
+sub say_what
+{
+	my ($lines, $sqlstate, $name) = @_;
+	like($_, qr/^attesto_codes left rows of authorizations in database "postgres" that are due: .* \(SQLSTATE ($sqlstate)\)$/, "$name is told of") for @$lines;
+	return;
+}
+
+for my $keeper (@keepers)
+{
+	my ($name, $keep, $sqlstate) = @$keeper;
+	put_due($keep);
+	for my $swept (1, 0)
+	{
+		$seen = -s $node->logfile;
+		my ($status, $out, $err) = $node->psql('postgres', 'SELECT code_sweep()');
+		is("$out$err", $swept, "$name: a sweep leaves the codes, and removes the token");
+		my $lines = lines($seen);
+		is(scalar(@$lines), 1, "$name: the log has a line about it");
+		say_what($lines, $sqlstate, $name);
+		tells_nothing(log_since($seen), 'it');
+	}
+}
+
+# The launcher's sweeps.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'attesto_codes'\nattesto_codes.sweep_interval = 0");
+$node->restart;
+for my $keeper (@keepers)
+{
+	my ($name, $keep, $sqlstate) = @$keeper;
+	put_due($keep);
+	$seen = -s $node->logfile;
+	my $sweeps = value('SELECT sweeps FROM code_stats()');
+	value("ALTER SYSTEM SET attesto_codes.sweep_interval = '1s'; SELECT pg_reload_conf()");
+	$node->poll_query_until('postgres', "SELECT sweeps >= $sweeps + 2 FROM code_stats()");
+	value('ALTER SYSTEM RESET attesto_codes.sweep_interval; SELECT pg_reload_conf()');
+	$node->wait_for_log(qr/(attesto_codes left rows.*){2}/s, $seen);
+	my $lines = lines($seen);
+	my $rounds = value('SELECT sweeps FROM code_stats()') - $sweeps;
+	cmp_ok(abs(@$lines - $rounds), '<=', 1, "the launcher, $name: the log has a line a round");
+	say_what($lines, $sqlstate, $name);
+	tells_nothing(log_since($seen), 'it');
+}
+
+$node->stop;
+done_testing();
