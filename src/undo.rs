@@ -25,6 +25,8 @@ thread_local! {
     static AT_ONCE: Cell<bool> = const { Cell::new(false) };
     /// Whether its commit must be on disk.
     static FLUSH: Cell<bool> = const { Cell::new(false) };
+    /// Whether it must be there on the synchronous standbys, too.
+    static FLUSH_EVERYWHERE: Cell<bool> = const { Cell::new(false) };
     /// The synchronous_commit to go back to when it has ended.
     static SESSIONS: Cell<Option<i32>> = const { Cell::new(None) };
     /// The innermost query that runs, if it has no row limit.
@@ -74,9 +76,10 @@ pub fn commit_at_once(flush: bool) {
     reply::hold();
 }
 
-/// Makes the commit of this transaction wait as synchronous_commit = on does, whatever it is set to until then.
+/// Makes the commit of this transaction wait as synchronous_commit = on does, for the standbys, too, whatever it is
+/// set to until then.
 pub fn flush_on_commit() {
-    FLUSH.set(true);
+    FLUSH_EVERYWHERE.set(true);
 }
 
 /// Makes the commit of this transaction not wait for the disk: for what may be lost in a crash.
@@ -102,6 +105,7 @@ unsafe extern "C-unwind" fn at_transaction_end(
 ) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT};
     match event {
+        XACT_EVENT_PRE_COMMIT if FLUSH_EVERYWHERE.get() => flush_everywhere(),
         XACT_EVENT_PRE_COMMIT if FLUSH.get() => flush_this_commit(),
         XACT_EVENT_COMMIT if end() => {
             // SAFETY: as `commit_at_once` counted.
@@ -124,9 +128,18 @@ fn flush_this_commit() {
     }
 }
 
+/// The standbys that are waited for go by the setting, and not by its variable alone.
+fn flush_everywhere() {
+    // SAFETY: reads a variable of this process.
+    if unsafe { pg_sys::synchronous_commit } < FLUSHED {
+        set_local(c"synchronous_commit", c"on");
+    }
+}
+
 /// Whether it was the transaction of a take which nothing may undo.
 fn end() -> bool {
     FLUSH.set(false);
+    FLUSH_EVERYWHERE.set(false);
     if let Some(sessions) = SESSIONS.take() {
         // SAFETY: what `flush_this_commit` found.
         unsafe { pg_sys::synchronous_commit = sessions };
