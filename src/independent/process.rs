@@ -128,8 +128,9 @@ pub fn in_transaction_of_owner<T>(work: impl FnOnce() -> (T, Option<Owner>)) -> 
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
-        // The database may have another default; a serialization failure would end this process.
+        // The database may have other defaults.
         pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+        pg_sys::XactReadOnly = false;
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         CANCELLABLE.store(true, Ordering::Relaxed);
         let (result, owner) = work();
