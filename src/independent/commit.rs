@@ -1,6 +1,8 @@
 //! How a worker carries out orders: together in one transaction where it can, else each in one of its own.
 
-use super::process::{in_transaction_of_owner, or_roll_back, set_replication_role, wait_at_most};
+use super::process::{
+    in_transaction_of_owner, or_roll_back, run_at_most, set_replication_role, wait_at_most,
+};
 use super::{Order, Outcome, PATIENCE, PAUSE, pause};
 use crate::error::Error;
 use crate::table::{
@@ -12,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How long an order may at least wait for a lock.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long it may take, with all that triggers do: others wait behind it.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Carries out orders, those that can be in one transaction, in their order. Each has its own deadline.
 pub fn commit(orders: &[(Order, Instant)]) -> Vec<Outcome> {
@@ -88,6 +93,7 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
             let patience = deadline.saturating_duration_since(Instant::now());
             // It may have stood behind others that were slow.
             wait_at_most(patience.max(LEAST_PATIENCE));
+            run_at_most(LONGEST);
             let update = Table::with_oid(order.table, |codes| {
                 owner = Some(codes.owner());
                 let update = write_order(order, codes)?;
