@@ -37,7 +37,7 @@ CONF
   apt_of_suite apt-get update -qq
   libraries=$(apt_of_suite apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts \
     --no-breaks --no-replaces --no-enhances "postgresql-$major" "postgresql-client-$major" |
-    grep -E '^lib' | grep -vE 'llvm|perl|libz3|debconf|installer' | sort -u)
+    grep -E '^lib' | grep -vE 'perl|debconf|installer' | sort -u)
   # shellcheck disable=SC2086
   (cd apt/archives && apt_of_suite apt-get download -qq $libraries postgresql-{,client-,server-dev-}"$major" \
     "postgresql-$major-cron" "postgresql-$major-repack")
