@@ -10,7 +10,8 @@ $$;
 SELECT format('ALTER DATABASE %I SET %s', current_database(), setting) FROM unnest(ARRAY['enable_indexscan = off', 'enable_bitmapscan = off', 'search_path = pg_temp']) setting \gexec
 CALL pg_temp.fill();
 -- Counters are those of transactions that were reported, of a process at the latest when it ends.
--- (Major 14 has no way to ask for it. There a session reports when it is idle, but not within half a second of the last time.)
+-- (Major 14 has no way to ask for it. There a session reports when it is idle, and is told
+-- what was reported, but neither within half a second of the last time.)
 CREATE PROCEDURE pg_temp.report() LANGUAGE plpgsql AS $$
 BEGIN
   IF current_setting('server_version_num')::int < 150000 THEN PERFORM pg_sleep(0.6);
@@ -28,6 +29,7 @@ BEGIN
     PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
   END LOOP;
 END $$;
+CALL pg_temp.report();
 SELECT by_index > :before_by_index AS by_index, sequential - :before_sequential AS sequential FROM scans;
 -- The measure does move.
 SELECT count(*) FROM authorizations;
