@@ -22,7 +22,8 @@ note() {
 
 # build MAJOR: gets the server, builds for it, and installs into its own folders.
 build() {
-  scripts/server.sh "$1" && scripts/setup.sh --tests && scripts/install.sh
+  # Its pg_config is named before it is there.
+  env -u PG_CONFIG scripts/server.sh "$1" && scripts/setup.sh --tests && scripts/install.sh
 }
 
 for major in $MAJORS; do
