@@ -85,8 +85,8 @@ case $major in
     for program in psql pgbench pg_isready pg_dump pg_dumpall pg_restore pg_basebackup pg_receivewal; do
       ln -s "../../../15/usr/lib/postgresql/15/bin/$program" "native/bin/$program"
     done
-    # What cargo-pgrx and the scripts ask a pg_config for.
-    sed "s|FOLDER|$folder/native|" >pg_config <<'CONFIG'
+    # What cargo-pgrx, the scripts and the tests ask a pg_config for.
+    sed "s|FOLDER|$folder/native|" >native/bin/pg_config <<'CONFIG'
 #!/bin/sh
 version=$(FOLDER/bin/postgres --version)
 answer() {
@@ -104,7 +104,8 @@ answer() {
 }
 for option; do answer "$option"; done
 CONFIG
-    chmod +x pg_config
+    chmod +x native/bin/pg_config
+    ln -s native/bin/pg_config pg_config
     ;;
   15) debian bookworm ;;
   16)
