@@ -27,7 +27,7 @@ build() {
 }
 
 for major in $MAJORS; do
-  export PG_CONFIG=$SERVERS/$major/pg_config CARGO_TARGET_DIR=$ROOT/target/majors-build/$major
+  export PG_CONFIG=$SERVERS/$major/pg_config
   say "PostgreSQL $major"
   if ! build "$major"; then
     note build
