@@ -13,12 +13,17 @@
 #include "postmaster/interrupt.h"
 #include "tcop/tcopprot.h"
 #include "utils/jsonb.h"
+#include "utils/timeout.h"
 
 typedef char c_char;
 typedef int c_int;
+typedef uint32 u32;
 typedef uint64 u64;
 typedef size_t usize;
 
 // Names that src/ gives to types of PostgreSQL.
 typedef PQcommMethods Methods;
 typedef JsonbIteratorToken Token;
+
+// Numbers that src/ gives to what PostgreSQL has names for.
+_Static_assert(STATEMENT_TIMEOUT == 3, "STATEMENT_TIMEOUT has another number in src/independent/process.rs");

@@ -1,6 +1,7 @@
 //! OAuth 2.0 authorization codes in PostgreSQL, single use by construction.
 
 mod api;
+mod care;
 mod counters;
 mod due;
 mod error;

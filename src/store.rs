@@ -17,7 +17,7 @@ const JKT: &str = "jkt";
 
 /// How often a take looks at a row that changes under its eyes. A code has few states to go through,
 /// so that more than that means a row that only this transaction sees as it is.
-const ATTEMPTS: usize = 10;
+pub const ATTEMPTS: usize = 10;
 
 /// What a live code stands for.
 pub struct Entry {
@@ -168,29 +168,44 @@ pub fn get(codes: &Codes, code_hash: &str) -> Result<Option<Entry>, Error> {
     }
 }
 
+/// What became of the step that a presentation has to write.
+pub enum Write {
+    Ended(Update),
+    /// It is for somebody else to write, once the table is let go.
+    Ordered,
+}
+
+/// How far a presentation has come.
+pub enum Presented {
+    Answered(Taken),
+    /// The answer is good where this step is written first.
+    Ordered(Step, Taken),
+}
+
 /// Presents a code. `write` is called with the step that is due, to make it last; an answer is given
 /// only when nothing is left to write.
 pub fn take(
     codes: &Codes,
     code_hash: &str,
-    write: impl Fn(Step, &Row<Code>, &Taken) -> Result<Update, Error>,
-) -> Result<Taken, Error> {
+    write: impl Fn(Step, &Row<Code>, &Taken) -> Result<Write, Error>,
+) -> Result<Presented, Error> {
     for _ in 0..ATTEMPTS {
         check_for_interrupts!();
         let Some(row) = codes.find(code_hash) else {
-            return Ok(Taken::Error);
+            return Ok(Presented::Answered(Taken::Error));
         };
         if is_live(&row) && run::is_over(codes, &row)? {
-            return Ok(Taken::Error);
+            return Ok(Presented::Answered(Taken::Error));
         }
         let answer = answer(&row)?;
         let Some(step) = Step::of(&row) else {
-            return Ok(answer);
+            return Ok(Presented::Answered(answer));
         };
         match write(step, &row, &answer)? {
-            Update::Done => return Ok(answer),
-            Update::Gone => {}
-            Update::Busy => return Err(Error::Locked),
+            Write::Ended(Update::Done) => return Ok(Presented::Answered(answer)),
+            Write::Ended(Update::Gone) => {}
+            Write::Ended(Update::Busy) => return Err(Error::Locked),
+            Write::Ordered => return Ok(Presented::Ordered(step, answer)),
         }
     }
     Err(Error::Locked)

@@ -9,6 +9,7 @@
 //! holds. It waits for nobody: what somebody else holds is left to the next sweep. So is what a trigger, a foreign
 //! key or a publication does not let go.
 
+use crate::care::Care;
 use crate::counters::{self, Counter};
 use crate::due::{CODES, Due};
 use crate::error::Error;
@@ -24,15 +25,10 @@ use crate::table::{
 };
 use crate::{extension, savepoint, undo};
 use pgrx::{log, pg_sys};
+use std::collections::HashSet;
 use std::ffi::{CStr, c_int};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-
-/// Rows that one transaction removes or retains at most.
-const STEP: usize = 10_000;
-
-/// The same, where each row has a savepoint of its own: more than 64 would cost everybody's snapshots.
-const CAREFUL_STEP: usize = 50;
 
 /// How long a trigger of a table may wait for a lock.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -142,10 +138,14 @@ struct Progress {
     deadline: Instant,
     /// Rows that this step has removed or retained.
     changed: usize,
-    /// Whether each row has a savepoint of its own: where the table is not plain, or something failed without.
-    careful: bool,
+    care: Care,
+    /// The keys of those that were refused at this position, not to be tried again and again.
+    refused: HashSet<String>,
+    refused_at: i64,
+    /// The last row that was tried.
+    tried: String,
     replication_role: c_int,
-    /// Who owns the table of such a step.
+    /// Who owns the table of this step.
     owner: Option<Owner>,
     refusal: Option<Refusal>,
     failure: Option<Report>,
@@ -165,7 +165,10 @@ impl Sweep {
             max_rows: self.max_rows,
             deadline: started + self.max_time,
             changed: 0,
-            careful: false,
+            care: Care::Bold,
+            refused: HashSet::new(),
+            refused_at: i64::MIN,
+            tried: String::new(),
             replication_role: self.replication_role,
             owner: None,
             refusal: None,
@@ -206,9 +209,12 @@ impl Pass {
     /// Takes steps until there is nothing more. The place where it stopped, if the sweep was over before.
     fn run(self, schema: pg_sys::Oid, start: i64, progress: &mut Progress) -> Option<Place> {
         let mut from = start;
-        progress.careful = false;
+        let mut changed = false;
+        progress.care = Care::Bold;
+        progress.refused.clear();
         while !progress.is_over() {
             progress.changed = 0;
+            progress.tried.clear();
             let before = progress.removed;
             let step = or_roll_back(|| {
                 in_transaction_of_owner(|| {
@@ -218,28 +224,33 @@ impl Pass {
                 })
             });
             match step {
-                // What was refused is not tried again and again.
-                Ok(Ok(Some(next))) if next == from && progress.changed == 0 => from = next + 1,
-                Ok(Ok(Some(next))) => from = next,
+                Ok(Ok(Some(next))) => {
+                    changed |= progress.changed > 0;
+                    from = next;
+                }
                 Ok(Ok(None)) => return None,
                 Ok(Err(error)) => {
                     progress.fail(error);
                     return None;
                 }
-                Err(_) if !progress.careful => {
-                    progress.removed = before;
-                    progress.careful = true;
-                }
                 Err(failure) => {
                     progress.removed = before;
-                    progress.note(self, failure);
-                    return None;
+                    let hopeless = progress.tried.is_empty();
+                    if progress.care == Care::Single {
+                        progress.refuse(self, failure);
+                        if hopeless {
+                            return None;
+                        }
+                    }
+                    progress.care = progress.care.more();
                 }
             }
         }
+        // A sweep that goes on from here must come further.
+        let stuck = from == start && !changed;
         Some(Place {
             pass: self,
-            position: from,
+            position: from.saturating_add(stuck.into()),
         })
     }
 
@@ -333,23 +344,21 @@ impl Progress {
         order: C,
         fate: impl Fn(&Row<C>) -> Result<Fate, Error>,
     ) -> Result<Option<i64>, Error> {
-        self.careful |= !table.is_plain();
-        let careful = self.careful;
-        let step = if careful { CAREFUL_STEP } else { STEP };
-        if careful {
-            self.owner = Some(table.owner());
+        if !table.is_plain() && self.care == Care::Bold {
+            self.care = Care::Careful;
+        }
+        let care = self.care;
+        self.owner = Some(table.owner());
+        if care > Care::Bold {
             set_replication_role(self.replication_role);
             triggers_at_once();
             wait_at_most(PATIENCE);
         }
         let walked = table.walk(index, keys, Walk::Forward, |row| {
             let position = row.get(order);
-            let decided = match careful {
-                false => fate(row),
-                true => savepoint::within(|| fate(row)).or_else(|failure| {
-                    self.note(pass, failure);
-                    Ok(Fate::Left)
-                }),
+            let decided = match care {
+                Care::Bold => fate(row),
+                _ => self.carefully(pass, row, position, &fate),
             };
             match decided {
                 Ok(Fate::Removed) => self.removed += 1,
@@ -359,7 +368,7 @@ impl Progress {
                 Err(error) => return ControlFlow::Break(Err(error)),
             }
             self.changed += 1;
-            match self.changed >= step || self.is_over() || is_awaited() {
+            match self.changed >= care.step() || self.is_over() || is_awaited() {
                 true => ControlFlow::Break(Ok(position)),
                 false => ControlFlow::Continue(()),
             }
@@ -367,9 +376,33 @@ impl Progress {
         walked?.break_value().unwrap_or(Ok(None))
     }
 
-    /// Keeps the first refusal, to be told of.
-    fn note(&mut self, pass: Pass, failure: Failure) {
+    /// Lets `fate` decide after a savepoint. What was refused in this sweep is left.
+    fn carefully<C: Columns>(
+        &mut self,
+        pass: Pass,
+        row: &Row<C>,
+        position: Option<i64>,
+        fate: impl Fn(&Row<C>) -> Result<Fate, Error>,
+    ) -> Result<Fate, Error> {
+        let position = position.unwrap_or(i64::MIN);
+        if position > self.refused_at {
+            self.refused.clear();
+            self.refused_at = position;
+        }
+        self.tried = row.text(C::KEY).unwrap_or_default().to_owned();
+        if self.refused.contains(&self.tried) {
+            return Ok(Fate::Left);
+        }
+        savepoint::within(|| fate(row)).or_else(|failure| {
+            self.refuse(pass, failure);
+            Ok(Fate::Left)
+        })
+    }
+
+    /// Leaves the row that was tried last, and keeps the first refusal, to be told of.
+    fn refuse(&mut self, pass: Pass, failure: Failure) {
         let sqlstate = failure.sqlstate();
+        self.refused.insert(std::mem::take(&mut self.tried));
         self.refusal.get_or_insert(Refusal { pass, sqlstate });
     }
 

@@ -4,7 +4,7 @@ use crate::counters::{self, Counter};
 use crate::error::Error;
 use crate::independent;
 use crate::settings::{TAKE_IN_TRANSACTION, TakeInTransaction};
-use crate::store::{self, Step, Taken};
+use crate::store::{self, Presented, Step, Taken, Write};
 use crate::table::{Access, Code, Rival, Row, Table, Update, is_in_trigger, schema_of};
 use crate::{rollback, undo};
 use pgrx::pg_sys;
@@ -20,35 +20,74 @@ pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken
     if !is_final && in_transaction == TakeInTransaction::Refuse {
         return Err(Error::InTransaction);
     }
-    Table::with(function, Access::Write, |codes| {
-        store::take(codes, code_hash, |step, row, answer| {
-            let joins = in_transaction == TakeInTransaction::Join;
-            // Held back until its commit, a trigger that waits could not be cancelled.
-            let is_quick = is_final && codes.is_plain();
-            let (update, path) =
-                if is_quick && (joins || answer.size() <= undo::RENDERED_BEFORE_COMMIT) {
-                    (
-                        with_this_statement(step, codes, row)?,
-                        Counter::SpendsStatement,
-                    )
-                } else if joins {
-                    (step.write(codes, row, Rival::Wait)?, Counter::SpendsJoined)
-                } else if is_own(step, codes, row, code_hash) {
-                    (
-                        rollback::write(step, codes, row, code_hash)?,
-                        Counter::SpendsJoined,
-                    )
-                } else if codes.wait_for_writer(code_hash) {
-                    return Ok(Update::Gone);
-                } else {
-                    independent::write(step, codes, code_hash)?
-                };
-            if update == Update::Done {
+    let joins = in_transaction == TakeInTransaction::Join;
+    let mut attempts = 0;
+    while attempts < store::ATTEMPTS {
+        let (presented, locks) = Table::with(function, Access::Write, |codes| {
+            let way = Way { is_final, joins };
+            let presented = store::take(codes, code_hash, |step, row, answer| {
+                write(step, codes, row, answer, code_hash, way)
+            });
+            Ok((presented?, codes.locks()))
+        })?;
+        let (step, answer) = match presented {
+            Presented::Answered(answer) => return Ok(answer),
+            Presented::Ordered(step, answer) => (step, answer),
+        };
+        // Who waits for the table would wait for this process, and the worker behind him.
+        locks.release();
+        match independent::write(step, locks.table, code_hash)? {
+            (Update::Done, path) => {
                 count(step, path);
+                return Ok(answer);
             }
-            Ok(update)
-        })
-    })
+            (Update::Gone, _) => attempts += 1,
+            // A statement of its own waits in its own name, as an UPDATE would.
+            (Update::Busy, _) if is_final => {}
+            (Update::Busy, _) => return Err(Error::Locked),
+        }
+    }
+    Err(Error::Locked)
+}
+
+/// What is known of the caller.
+#[derive(Clone, Copy)]
+struct Way {
+    is_final: bool,
+    joins: bool,
+}
+
+fn write(
+    step: Step,
+    codes: &Table<Code>,
+    row: &Row<Code>,
+    answer: &Taken,
+    code_hash: &str,
+    Way { is_final, joins }: Way,
+) -> Result<Write, Error> {
+    // Held back until its commit, a trigger that waits could not be cancelled.
+    let is_quick = is_final && codes.is_plain();
+    let (update, path) = if is_quick && (joins || answer.size() <= undo::RENDERED_BEFORE_COMMIT) {
+        (
+            with_this_statement(step, codes, row)?,
+            Counter::SpendsStatement,
+        )
+    } else if joins && !is_final {
+        (step.write(codes, row, Rival::Wait)?, Counter::SpendsJoined)
+    } else if is_own(step, codes, row, code_hash) {
+        (
+            rollback::write(step, codes, row, code_hash)?,
+            Counter::SpendsJoined,
+        )
+    } else if codes.wait_for_writer(code_hash) || is_final && codes.wait_for_holders(row) {
+        return Ok(Write::Ended(Update::Gone));
+    } else {
+        return Ok(Write::Ordered);
+    };
+    if update == Update::Done {
+        count(step, path);
+    }
+    Ok(Write::Ended(update))
 }
 
 /// Whether what this step builds on vanishes with this transaction, too.

@@ -1,11 +1,13 @@
 //! How a worker carries out orders: together in one transaction where it can, else each in one of its own.
 
 use super::process::{
-    in_transaction, in_transaction_of_owner, or_roll_back, set_replication_role, wait_at_most,
+    in_transaction_of_owner, or_roll_back, run_at_most, set_replication_role, wait_at_most,
 };
 use super::{Order, Outcome, PATIENCE, PAUSE, pause};
 use crate::error::Error;
-use crate::table::{Code, Rival, Table, Update, triggers_at_once};
+use crate::table::{
+    Code, Owner, Rival, Table, Update, as_owner, foreign_code_ran, triggers_at_once,
+};
 use crate::{rollback, undo};
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
@@ -13,14 +15,16 @@ use std::time::{Duration, Instant};
 /// How long an order may at least wait for a lock.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long it may take, with all that triggers do: others wait behind it.
+const LONGEST: Duration = Duration::from_secs(10);
+
 /// Carries out orders, those that can be in one transaction, in their order. Each has its own deadline.
 pub fn commit(orders: &[(Order, Instant)]) -> Vec<Outcome> {
+    let mut owner = None;
     let together = or_roll_back(|| {
-        in_transaction(|| {
-            undo::flush_on_commit();
-            orders.iter().map(|(order, _)| carry_out(order)).collect()
-        })
+        in_transaction_of_owner(|| (carry_out_together(orders, &mut owner), owner))
     });
+    forget_session(owner);
     let mut outcomes = together.unwrap_or_else(|_| vec![Outcome::Alone; orders.len()]);
     for ((order, deadline), outcome) in orders.iter().zip(&mut outcomes) {
         if let Outcome::Alone = outcome {
@@ -32,10 +36,30 @@ pub fn commit(orders: &[(Order, Instant)]) -> Vec<Outcome> {
     outcomes
 }
 
-fn carry_out(order: &Order) -> Outcome {
-    let write = |codes: &Table<Code>| match codes.is_plain() {
-        true => write_order(order, codes).map(outcome),
-        false => Ok(Outcome::Alone),
+/// Those of the first one's table, whose owner commits: what an index of his leaves for the commit has his rights.
+fn carry_out_together(orders: &[(Order, Instant)], owner: &mut Option<Owner>) -> Vec<Outcome> {
+    undo::flush_on_commit();
+    let of_first = |order: &Order| {
+        orders
+            .first()
+            .is_some_and(|(first, _)| first.table == order.table)
+    };
+    orders
+        .iter()
+        .map(|(order, _)| match of_first(order) {
+            true => carry_out(order, owner),
+            false => Outcome::Alone,
+        })
+        .collect()
+}
+
+fn carry_out(order: &Order, owner: &mut Option<Owner>) -> Outcome {
+    let write = |codes: &Table<Code>| {
+        *owner = Some(codes.owner());
+        match codes.is_plain() {
+            true => write_order(order, codes).map(outcome),
+            false => Ok(Outcome::Alone),
+        }
     };
     match Table::with_oid(order.table, write) {
         Ok(outcome) => outcome.unwrap_or(Outcome::Busy),
@@ -60,6 +84,7 @@ fn outcome(update: Update) -> Outcome {
 
 /// Carries out an order in a transaction of its own, with all that an administrator has added to the table.
 fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
+    let mut owner = None;
     let committed = or_roll_back(|| {
         in_transaction_of_owner(|| {
             undo::flush_on_commit();
@@ -68,7 +93,7 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
             let patience = deadline.saturating_duration_since(Instant::now());
             // It may have stood behind others that were slow.
             wait_at_most(patience.max(LEAST_PATIENCE));
-            let mut owner = None;
+            run_at_most(LONGEST);
             let update = Table::with_oid(order.table, |codes| {
                 owner = Some(codes.owner());
                 let update = write_order(order, codes)?;
@@ -81,7 +106,7 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
             (update.map_or(Outcome::Busy, outcome), owner)
         })
     });
-    forget_session();
+    forget_session(owner);
     committed.unwrap_or_else(|failure| Outcome::Failed(failure.into()))
 }
 
@@ -90,15 +115,23 @@ unsafe extern "C-unwind" {
     fn Async_UnlistenAll();
 }
 
-/// What a trigger has left in this session is not for the next order: as DISCARD ALL, but for the plans.
-fn forget_session() {
-    // SAFETY: as DISCARD ALL does it, in a transaction.
-    in_transaction(|| unsafe {
-        pg_sys::ResetAllOptions();
-        pg_sys::DropAllPreparedStatements();
-        pg_sys::ffi::pg_guard_ffi_boundary(|| Async_UnlistenAll());
-        pg_sys::LockReleaseAll(pg_sys::USER_LOCKMETHOD as u16, true);
-        pg_sys::ResetTempTableNamespace();
+/// What an administrator's code has left in this session is not for the next order: as DISCARD ALL, but for the
+/// plans. To drop it may run such code again.
+fn forget_session(owner: Option<Owner>) {
+    let Some(owner) = owner.filter(|_| foreign_code_ran()) else {
+        return;
+    };
+    in_transaction_of_owner(|| {
+        // SAFETY: as DISCARD ALL does it, in a transaction.
+        as_owner(owner, || unsafe {
+            pg_sys::PortalHashTableDeleteAll();
+            pg_sys::ResetAllOptions();
+            pg_sys::DropAllPreparedStatements();
+            pg_sys::ffi::pg_guard_ffi_boundary(|| Async_UnlistenAll());
+            pg_sys::LockReleaseAll(pg_sys::USER_LOCKMETHOD as u16, true);
+            pg_sys::ResetTempTableNamespace();
+        });
+        ((), Some(owner))
     });
 }
 

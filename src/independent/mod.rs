@@ -56,7 +56,7 @@ pub use self::report::Report;
 use crate::counters::Counter;
 use crate::error::Error;
 use crate::store::Step;
-use crate::table::{Code, Table, Update};
+use crate::table::Update;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
 use pgrx::{PgLogLevel, pg_sys};
 use std::ffi::c_int;
@@ -139,8 +139,8 @@ pub fn init() {
 }
 
 /// Writes a step in a transaction of its own, and tells which way it went.
-pub fn write(step: Step, codes: &Table<Code>, code_hash: &str) -> Result<(Update, Counter), Error> {
-    let order = Order::new(step, codes.oid(), code_hash)?;
+pub fn write(step: Step, table: pg_sys::Oid, code_hash: &str) -> Result<(Update, Counter), Error> {
+    let order = Order::new(step, table, code_hash)?;
     let (outcome, way) = match resident::send(order)? {
         Some(outcome) => (outcome, Counter::SpendsResident),
         None => (errand::carry_out(order)?, Counter::SpendsOneshot),

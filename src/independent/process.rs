@@ -17,6 +17,15 @@ unsafe extern "C-unwind" {
     fn StatementCancelHandler(signal: c_int);
 }
 
+// Not among pgrx's bindings.
+unsafe extern "C-unwind" {
+    fn enable_timeout_after(timeout: u32, milliseconds: c_int);
+    fn disable_timeout(timeout: u32, keep_indicator: bool);
+}
+
+/// PostgreSQL's number of statement_timeout, which scripts/declarations.h compares with its headers.
+const STATEMENT_TIMEOUT: u32 = 3;
+
 // Not among pgrx's bindings. Before PostgreSQL 15 a worker wakes the listeners itself.
 #[cfg(feature = "pg14")]
 unsafe extern "C-unwind" {
@@ -24,6 +33,8 @@ unsafe extern "C-unwind" {
 }
 
 thread_local! {
+    /// Whether the timer of `run_at_most` runs.
+    static TIMED: Cell<bool> = const { Cell::new(false) };
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -46,6 +57,14 @@ unsafe extern "C-unwind" fn cancel(signal: c_int) {
 /// From here on, until the transaction ends, no lock is waited for any longer than this.
 pub fn wait_at_most(time: Duration) {
     set_local(c"lock_timeout", &milliseconds(time));
+}
+
+/// From here on the transaction is cancelled where it takes longer than this, until it commits.
+pub fn run_at_most(time: Duration) {
+    let time = time.as_millis() as c_int;
+    // SAFETY: starts a timer of this process, as a statement of a client does, and notes that it runs.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| enable_timeout_after(STATEMENT_TIMEOUT, time)) };
+    TIMED.set(true);
 }
 
 /// What triggers there are for this transaction: those of the caller's session_replication_role.
@@ -77,6 +96,12 @@ unsafe extern "C-unwind" fn at_transaction_end(
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT};
     if event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT {
         let was_cancellable = CANCELLABLE.swap(false, Ordering::Relaxed);
+        if TIMED.replace(false) {
+            // SAFETY: stops the timer.
+            unsafe {
+                pg_sys::ffi::pg_guard_ffi_boundary(|| disable_timeout(STATEMENT_TIMEOUT, false))
+            };
+        }
         if was_cancellable && event == XACT_EVENT_PRE_COMMIT {
             pgrx::check_for_interrupts!();
         }
@@ -128,8 +153,9 @@ pub fn in_transaction_of_owner<T>(work: impl FnOnce() -> (T, Option<Owner>)) -> 
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
-        // The database may have another default; a serialization failure would end this process.
+        // The database may have other defaults.
         pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+        pg_sys::XactReadOnly = false;
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         CANCELLABLE.store(true, Ordering::Relaxed);
         let (result, owner) = work();

@@ -45,7 +45,9 @@ impl<C: Columns> Table<C> {
             match try_lock(self.rel, &row.slot, purpose) {
                 pg_sys::TM_Result::TM_Ok => return Update::Done,
                 pg_sys::TM_Result::TM_WouldBlock if rival == Rival::GiveUp => return Update::Busy,
-                pg_sys::TM_Result::TM_WouldBlock => wait_for_holders(self.rel, row, purpose),
+                pg_sys::TM_Result::TM_WouldBlock => {
+                    wait_for_holders(self.rel, row, purpose);
+                }
                 _ => return Update::Gone,
             }
         }
@@ -83,17 +85,29 @@ fn try_lock(rel: pg_sys::Relation, row: &Slot, purpose: Purpose) -> pg_sys::TM_R
     }
 }
 
-/// Waits for the end of the transactions that hold a row version.
-fn wait_for_holders<C: Columns>(rel: pg_sys::Relation, row: &Row<C>, purpose: Purpose) {
+impl<C: Columns> Table<C> {
+    /// Waits for those who hold a row version against a change. False: there is nobody.
+    pub fn wait_for_holders(&self, row: &Row<C>) -> bool {
+        wait_for_holders(self.rel, row, Purpose::Change)
+    }
+}
+
+/// Waits for the end of the transactions that hold a row version. False: there is none but this one.
+fn wait_for_holders<C: Columns>(rel: pg_sys::Relation, row: &Row<C>, purpose: Purpose) -> bool {
+    let mut waited = false;
     for holder in holders(row, purpose) {
         // SAFETY: the number of a transaction, which may have ended by now.
         unsafe {
-            if !pg_sys::TransactionIdIsCurrentTransactionId(holder) {
+            if !pg_sys::TransactionIdIsCurrentTransactionId(holder)
+                && pg_sys::TransactionIdIsInProgress(holder)
+            {
+                waited = true;
                 let tid = &raw mut (*row.slot.0).tts_tid;
                 pg_sys::XactLockTableWait(holder, rel, tid, pg_sys::XLTW_Oper::XLTW_Update);
             }
         }
     }
+    waited
 }
 
 fn holders<C: Columns>(row: &Row<C>, purpose: Purpose) -> Vec<pg_sys::TransactionId> {

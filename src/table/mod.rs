@@ -28,7 +28,7 @@ mod write;
 pub use self::columns::{Code, Columns, Family, Run, Token};
 pub use self::index::Index;
 pub use self::lock::{is_awaited, lock_key};
-pub use self::owner::{Owner, as_owner, set_for_good, set_local};
+pub use self::owner::{Owner, as_owner, foreign_code_ran, set_for_good, set_local};
 pub use self::row::{Row, Values};
 pub use self::scan::{Key, Walk};
 pub use self::shape::Obstacle;
@@ -66,6 +66,25 @@ pub enum Update {
 /// Where the rows of a table are: the table, and its file, which TRUNCATE replaces.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Storage(pg_sys::Oid, pg_sys::Oid);
+
+/// The locks of a table that was opened for writing, and of its primary key.
+pub struct Locks {
+    pub table: pg_sys::Oid,
+    key: pg_sys::Oid,
+}
+
+impl Locks {
+    /// Gives them back before the transaction ends, where nothing was written. What the transaction held before it
+    /// goes on holding.
+    pub fn release(&self) {
+        let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+        // SAFETY: each was taken once, by the call that is running.
+        unsafe {
+            pg_sys::UnlockRelationOid(self.key, mode);
+            pg_sys::UnlockRelationOid(self.table, mode);
+        }
+    }
+}
 
 /// An open table and its primary key.
 pub struct Table<C: Columns> {
@@ -205,14 +224,24 @@ impl<C: Columns> Table<C> {
         }
     }
 
+    /// The locks that opening it for writing took.
+    pub fn locks(&self) -> Locks {
+        // SAFETY: pkey is open.
+        let key = unsafe { (*self.pkey).rd_id };
+        Locks {
+            table: self.oid(),
+            key,
+        }
+    }
+
     /// Names the table to another process.
     pub fn oid(&self) -> pg_sys::Oid {
         // SAFETY: rel is open.
         unsafe { (*self.rel).rd_id }
     }
 
-    /// Of a table that is open for writing, whether a write runs nothing but code of PostgreSQL and of this extension: there is no trigger, no
-    /// foreign key, and no constraint that was added.
+    /// Of a table that is open for writing, whether there is nothing but its indexes that a write has to see to: no
+    /// trigger, no foreign key, and no constraint that was added.
     pub fn is_plain(&self) -> bool {
         self.is_plain
     }

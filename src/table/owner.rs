@@ -3,6 +3,7 @@
 
 use super::{Columns, Table};
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::ffi::CStr;
 
 /// The role that owns a table.
@@ -38,8 +39,18 @@ pub fn as_owner<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
     }
 }
 
+thread_local! {
+    static FOREIGN_CODE_RAN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether code of an administrator, that of a trigger or of an index, ran in this process since this was asked last.
+pub fn foreign_code_ran() -> bool {
+    FOREIGN_CODE_RAN.replace(false)
+}
+
 /// Does `work` as `as_owner` does, and with a search_path that nobody but superusers can put something on.
 pub fn as_owner_alone<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
+    FOREIGN_CODE_RAN.set(true);
     as_owner(owner, || {
         // SAFETY: what is set here ends with this level.
         let level = unsafe { pg_sys::NewGUCNestLevel() };
