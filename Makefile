@@ -6,9 +6,15 @@
 demo: install
 	scripts/demo.sh
 
-# SUITES="unit regress isolation recovery clients" chooses among the suites.
+# SUITES="unit regress isolation recovery clients" chooses among the suites. MAJORS="14 15 16 17 18" runs
+# them on these majors, with servers that are got for that, and not on the machine's own.
+ifdef MAJORS
+test:
+	tests/majors.sh $(SUITES)
+else
 test: setup-tests install
 	tests/run.sh $(SUITES)
+endif
 
 install: setup
 	scripts/install.sh

@@ -1,6 +1,6 @@
 # The scenario others: the same code stored as others store it; sourced by run.sh. A cycle is the life of
 # one code, with the statements and the transactions that its server sends for it.
-. "$ROOT/scripts/unpack.sh"
+. "$ROOT/scripts/packages.sh"
 
 OTHERS=(attesto_codes seed hydra spring doorkeeper redis floor)
 OTHERS_CLIENTS=${OTHERS_CLIENTS:-8 32}

@@ -17,6 +17,13 @@ as_postgres() {
   if is_root; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
 }
 
+# Where scripts/server.sh puts servers: below target/, unless PostgreSQL's user cannot get there, as in
+# root's home.
+SERVERS=$ROOT/target/servers
+if is_root && id postgres >/dev/null 2>&1 && ! as_postgres test -x "$ROOT"; then
+  SERVERS=/var/tmp/attesto_codes.servers
+fi
+
 # PG_CONFIG from the environment, or the newest supported major that has server headers.
 find_pg_config() {
   local major candidate
@@ -38,6 +45,13 @@ if [ -n "$PG_CONFIG" ]; then
   PG_MAJOR=$("$PG_CONFIG" --version | grep -oE '[0-9]+' | head -1)
   PGXS=$(dirname "$("$PG_CONFIG" --pgxs)")
   CARGO_FEATURES=(--no-default-features --features "pg$PG_MAJOR")
+  # A server of scripts/server.sh: not the machine's, so that it takes no package of the machine.
+  case $PG_CONFIG in "$SERVERS"/*) IS_OWN_SERVER=1 ;; *) IS_OWN_SERVER= ;; esac
+  # npm's 14 comes without. pgrx has bindings of its own for every major, made from the headers.
+  if [ -f "$("$PG_CONFIG" --includedir-server)/postgres.h" ]; then HAS_HEADERS=1; else
+    HAS_HEADERS=
+    export DOCS_RS=1 RUSTC_WRAPPER="$ROOT/scripts/rustc-majors.sh"
+  fi
 fi
 
 # A new empty folder that PostgreSQL's user may write: below target/ where that user can reach it

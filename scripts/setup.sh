@@ -1,21 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and run the extension, and with --tests what the tests need.
 . "$(dirname "$0")/env.sh"
-. "$ROOT/scripts/unpack.sh"
+. "$ROOT/scripts/packages.sh"
 
 PGRX_VERSION=$(grep -oE '"=[0-9.]+"' "$ROOT/Cargo.toml" | tr -d '"=')
-
-installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
-
-need_packages() {
-  local package missing=()
-  for package in "$@"; do installed "$package" || missing+=("$package"); done
-  [ ${#missing[@]} -eq 0 ] && return
-  say "Installing Debian packages: ${missing[*]}"
-  as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    "${missing[@]}" >/dev/null
-}
 
 # A package that not every Debian or Ubuntu has.
 want_package() {
@@ -30,7 +18,9 @@ install_first_version() {
   folder=$("$PG_CONFIG" --sharedir)/extension
   ! cmp -s "$ROOT/tests/upgrade/$script" "$folder/$script" || return 0
   say "Copying $script, which the upgrade test starts from, to $folder"
-  as_root install -m 644 "$ROOT/tests/upgrade/$script" "$folder/$script"
+  local as=as_root
+  [ -z "$IS_OWN_SERVER" ] || as=
+  $as install -m 644 "$ROOT/tests/upgrade/$script" "$folder/$script"
 }
 
 command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain (https://rustup.rs) first"
@@ -44,8 +34,10 @@ if [ -z "${PG_CONFIG:-}" ]; then
 fi
 if [ "${1:-}" = --tests ]; then
   need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
-  want_package "postgresql-$PG_MAJOR-cron"
-  want_package "postgresql-$PG_MAJOR-repack"
+  if [ -z "$IS_OWN_SERVER" ]; then
+    want_package "postgresql-$PG_MAJOR-cron"
+    want_package "postgresql-$PG_MAJOR-repack"
+  fi
   unpack prometheus-postgres-exporter prometheus-postgres-exporter
   install_first_version
   # Other sources' Node.js brings npm along and conflicts with Debian's.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the test suites (all of them, or those named) against the installed extension. Each prints
 # what it does; the last line counts them all. What a suite left is kept only where it failed.
+# RESULTS names a file to which a line a suite is added, for majors.sh.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
 
@@ -14,15 +15,16 @@ trap 'cluster_stop "$server"; if [ $failed = 0 ]; then rm -rf "$work"; else echo
 # count LOG PATTERN: how many lines match.
 count() { grep -cE "$2" "$1" || true; }
 
-# tally NAME STATUS PASSED FAILED: a suite that failed without saying which test counts as one. What it said
-# is shown at the end, above the count.
+# tally NAME STATUS PASSED FAILED [SKIPPED]: a suite that failed without saying which test counts as one. What it said
+# is shown at the end, above the count. SKIPPED is why some or all of it did not run.
 tally() {
-  local name=$1 status=$2 ok=$3 bad=$4
+  local name=$1 status=$2 ok=$3 bad=$4 skipped=${5:-}
   [ "$status" = 0 ] || [ "$bad" != 0 ] || bad=1
-  [ "$ok" != 0 ] || [ "$bad" != 0 ] || { echo "no test ran in $name"; bad=1; }
+  [ "$ok" != 0 ] || [ "$bad" != 0 ] || [ "$skipped" ] || { echo "no test ran in $name"; bad=1; }
   [ "$bad" = 0 ] || { printf '\n== %s failed\n' "$name"; unmet "$name"; } >>"$work/failures"
   passed=$((passed + ok)) failed=$((failed + bad))
-  printf -- '-- %s: %d passed, %d failed\n' "$name" "$ok" "$bad"
+  printf -- '-- %s: %d passed, %d failed%s\n' "$name" "$ok" "$bad" "${skipped:+, not run: $skipped}"
+  [ -z "${RESULTS:-}" ] || printf '%s\t%s\t%d\t%d\t%s\n' "$PG_MAJOR" "$name" "$ok" "$bad" "$skipped" >>"$RESULTS"
 }
 
 # unmet NAME: what a suite said, but for what went well.
@@ -30,13 +32,20 @@ unmet() {
   cat "$work/$1/regression.diffs" 2>/dev/null || { grep -vE '^ok |^test .* ok$' "$work/$1.log" || true; } | tail -50
 }
 
+# chosen NAME LIST: whether the list names it, or is empty.
+chosen() {
+  [ -z "$2" ] || [[ " $2 " = *" $1 "* ]]
+}
+
 # run_tap NAME COMMAND …: a program that speaks TAP.
 run_tap() {
-  local name=$1 log=$work/$1.log status=0
+  local name=$1 log=$work/$1.log status=0 skipped
   shift
   "$@" >"$log" 2>&1 || status=$?
   grep -E '^(ok|not ok)' "$log" || true
-  tally "$name" "$status" "$(count "$log" '^ok ')" "$(count "$log" '^not ok ')"
+  skipped=$(sed -nE 's/^ok [0-9]+ # skip //p' "$log" | head -1)
+  tally "$name" "$status" "$(grep -E '^ok ' "$log" | grep -cv '# skip' || true)" \
+    "$(count "$log" '^not ok ')" "$skipped"
 }
 
 unit() {
@@ -69,20 +78,23 @@ isolation() {
 }
 
 # The Perl tests start and crash clusters of their own, and keep logs of what they did. RECOVERY names
-# one of them.
+# some of them.
 recovery() {
   local test name
-  for test in "$work"/tests/recovery/${RECOVERY:-*}.pl; do
+  for test in "$work"/tests/recovery/*.pl; do
     name=$(basename "$test" .pl)
+    chosen "$name" "${RECOVERY:-}" || continue
     say "recovery: $name"
     run_tap "$name" as_postgres env PATH="$PG_BIN:$PATH" \
       PG_REGRESS="$PGXS/../test/regress/pg_regress" TESTDATADIR="$work/tests/tmp_check" \
-      TESTLOGDIR="$work/tests/log" TESTDIR="$work/tests" PERL5LIB="$PGXS/../test/perl:$work/tests/recovery" \
+      TESTLOGDIR="$work/tests/log" TESTDIR="$work/tests" \
+      PERL5LIB="$PGXS/../test/perl:$work/tests/recovery${PERL5LIB:+:$PERL5LIB}" \
       perl "$test"
   done
 }
 
-# client_tests NAME CONF TEST …: runs tests against a server of their own with this configuration.
+# client_tests NAME CONF TEST …: runs tests against a server of their own with this configuration. CLIENTS names
+# some of them.
 client_tests() {
   local name=$1 conf=$2 test
   shift 2
@@ -93,6 +105,7 @@ client_tests() {
     "max_worker_processes = 32" "$conf"
   export NODE_PATH="$ROOT/target/clients/node_modules"
   for test in "$@"; do
+    chosen "$(basename "$test" .py)" "${CLIENTS:-}" || continue
     say "$name: $(basename "$test" .py)"
     run_tap "$name-$(basename "$test" .py)" "$test"
   done

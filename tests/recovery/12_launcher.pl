@@ -32,7 +32,7 @@ sub memory_used
 	my $next = $node->safe_psql('postgres', 'SELECT sweeps + 4 FROM code_stats()');
 	$node->poll_query_until('postgres', "SELECT sweeps >= $next FROM code_stats()");
 	$node->safe_psql('postgres', q(SELECT pg_log_backend_memory_contexts(pid) FROM pg_stat_activity WHERE backend_type = 'attesto_codes launcher'));
-	my $line = qr/level: 0; TopMemoryContext: .* (\d+) used/;
+	my $line = qr/level: [01]; TopMemoryContext: .* (\d+) used/;
 	$node->wait_for_log($line, $seen);
 	return slurp_file($node->logfile, $seen) =~ $line ? $1 : undef;
 }

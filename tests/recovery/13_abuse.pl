@@ -16,7 +16,7 @@ my $node = new_primary('abuse',
 	'autovacuum_naptime = 1s', 'autovacuum_vacuum_threshold = 20', 'autovacuum_vacuum_scale_factor = 0.01',
 	'autovacuum_vacuum_insert_threshold = 20', 'autovacuum_analyze_threshold = 20',
 	'autovacuum_vacuum_cost_delay = 0', 'log_autovacuum_min_duration = 0',
-	'checkpoint_timeout = 30s', 'max_wal_size = 48MB', 'min_wal_size = 32MB', "log_line_prefix = '%m [%p] %e '",
+	'log_checkpoints = on', 'checkpoint_timeout = 30s', 'max_wal_size = 48MB', 'min_wal_size = 32MB', "log_line_prefix = '%m [%p] %e '",
 	"shared_preload_libraries = 'attesto_codes'", "attesto_codes.sweep_interval = '1s'", "attesto_codes.reuse_retention = '2s'");
 $node->safe_psql('postgres', 'CREATE EXTENSION amcheck');
 

@@ -1,7 +1,10 @@
 -- What the extension creates, and nothing else: functions, tables, columns, constraints, indexes, privileges, comments.
+-- (Major 17 lists the row types of the tables, and the arrays of them, too.)
 CREATE TEMP VIEW members AS
   SELECT d.classid, d.objid, d.objsubid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'attesto_codes';
+  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'attesto_codes'
+    AND (d.classid <> 'pg_type'::regclass OR d.objid NOT IN
+      (SELECT unnest(ARRAY[t.oid, t.typarray]) FROM pg_type t JOIN pg_class c ON c.oid = t.typrelid AND c.relkind = 'r'));
 CREATE TEMP VIEW functions AS
   SELECT p.* FROM pg_proc p JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
 CREATE TEMP VIEW tables AS

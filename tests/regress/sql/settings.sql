@@ -2,8 +2,7 @@
 CREATE EXTENSION IF NOT EXISTS attesto_codes;
 SELECT current_user AS superuser \gset
 CREATE ROLE regress_token LOGIN;
-CREATE ROLE regress_tuner LOGIN;
-GRANT EXECUTE ON FUNCTION code_take(text) TO regress_token, regress_tuner;
+GRANT EXECUTE ON FUNCTION code_take(text) TO regress_token;
 SELECT count(code_put('settings-' || i, '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 1800000000))
 FROM generate_series(1, 9) i;
 
@@ -45,9 +44,8 @@ SELECT status FROM code_take('settings-3');
 ROLLBACK;
 SELECT replayed_at, reused_at FROM authorizations WHERE code_hash = 'settings-3';
 
--- Other values, and other settings of this name, are refused.
+-- Other values are refused.
 SET attesto_codes.take_in_transaction = 'perhaps';
-SET attesto_codes.take_in_transactions = 'join';
 RESET attesto_codes.take_in_transaction;
 
 -- It weakens the guarantee: an ordinary role may not change it,
@@ -66,16 +64,6 @@ SELECT status FROM code_take('settings-4');
 
 ALTER ROLE regress_token SET attesto_codes.take_in_transaction = 'join';
 
--- A role that was granted SET on it may (PostgreSQL 15 and later).
-\c - :superuser
-GRANT SET ON PARAMETER attesto_codes.take_in_transaction TO regress_tuner;
-\c - regress_tuner
-BEGIN;
-SET LOCAL attesto_codes.take_in_transaction = 'join';
-SELECT status FROM code_take('settings-6');
-ROLLBACK;
-SELECT status FROM code_take('settings-6');
-
 -- Large entries might reach the client before the commit: they take the safe way.
 \c - :superuser
 SELECT code_put('settings-large', jsonb_build_object('client_id', 'c', 'subject', 's', 'redirect_uri', 'r',
@@ -93,7 +81,6 @@ ROLLBACK;
 SELECT status FROM code_take('settings-5');
 
 \c - :superuser
-REVOKE SET ON PARAMETER attesto_codes.take_in_transaction FROM regress_tuner;
-REVOKE EXECUTE ON FUNCTION code_take(text) FROM regress_token, regress_tuner;
-DROP ROLE regress_token, regress_tuner;
+REVOKE EXECUTE ON FUNCTION code_take(text) FROM regress_token;
+DROP ROLE regress_token;
 DELETE FROM authorizations WHERE code_hash LIKE 'settings-%';

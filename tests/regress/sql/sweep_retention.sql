@@ -22,8 +22,10 @@ SELECT code_sweep();
 ROLLBACK;
 SELECT code_sweep();
 SELECT * FROM left_over;
+\set VERBOSITY sqlstate
 SET attesto_codes.reuse_retention = -1;
 SET attesto_codes.reuse_retention = '1000000d';
+\set VERBOSITY default
 SET attesto_codes.reuse_retention = 2147483647;
 SELECT code_sweep();
 RESET attesto_codes.reuse_retention;
