@@ -31,19 +31,6 @@ mod undo;
 
 ::pgrx::pg_module_magic!(name, version);
 
-::pgrx::extension_sql_file!(
-    "../sql/authorizations.sql",
-    name = "authorizations",
-    bootstrap
-);
-::pgrx::extension_sql_file!(
-    "../sql/families.sql",
-    name = "families",
-    requires = ["authorizations"]
-);
-::pgrx::extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["families"]);
-::pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", finalize);
-
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
@@ -53,6 +40,9 @@ pub extern "C-unwind" fn _PG_init() {
     rollback::init();
     counters::init();
 }
+
+#[cfg(test)]
+mod script;
 
 #[cfg(test)]
 mod tests {
