@@ -3,8 +3,6 @@
 . "$(dirname "$0")/env.sh"
 . "$ROOT/scripts/unpack.sh"
 
-PGRX_VERSION=$(grep -oE '"=[0-9.]+"' "$ROOT/Cargo.toml" | tr -d '"=')
-
 installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
 need_packages() {
@@ -13,7 +11,7 @@ need_packages() {
   [ ${#missing[@]} -eq 0 ] && return
   say "Installing Debian packages: ${missing[*]}"
   as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+  alive as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     "${missing[@]}" >/dev/null
 }
 
@@ -54,15 +52,6 @@ if [ "${1:-}" = --tests ]; then
     say "Installing the Node client of the tests into target/clients"
     mkdir -p "$ROOT/target/clients"
     cp "$ROOT"/tests/clients/package*.json "$ROOT/target/clients/"
-    npm ci --prefix "$ROOT/target/clients" --silent
+    alive npm ci --prefix "$ROOT/target/clients" --silent
   fi
-fi
-
-if [ "$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $PGRX_VERSION" ]; then
-  say "Building cargo-pgrx $PGRX_VERSION into target/tools (some minutes, once)"
-  cargo install --quiet --locked --root "$ROOT/target/tools" --version "$PGRX_VERSION" cargo-pgrx
-fi
-if [ ! -f "$PGRX_HOME/config.toml" ] || ! grep -q "\"$PG_CONFIG\"" "$PGRX_HOME/config.toml"; then
-  mkdir -p "$PGRX_HOME"
-  printf '[configs]\npg%s = "%s"\n' "$PG_MAJOR" "$PG_CONFIG" >"$PGRX_HOME/config.toml"
 fi

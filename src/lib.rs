@@ -51,4 +51,15 @@ mod tests {
         let heading = concat!("# Changelog\n\n## ", env!("CARGO_PKG_VERSION"), "\n");
         assert!(include_str!("../CHANGELOG.md").starts_with(heading));
     }
+
+    #[test]
+    fn what_installs_it_names_this_version() {
+        let control = concat!("\ndefault_version = '", env!("CARGO_PKG_VERSION"), "'\n");
+        assert!(include_str!("../attesto_codes.control").contains(control));
+        let version = concat!("\"version\": \"", env!("CARGO_PKG_VERSION"), "\"");
+        let script = concat!("sql/attesto_codes--", env!("CARGO_PKG_VERSION"), ".sql");
+        let meta = include_str!("../META.json");
+        assert_eq!(meta.matches(version).count(), 2);
+        assert_eq!(meta.matches(script).count(), 1);
+    }
 }
