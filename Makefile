@@ -7,7 +7,7 @@
 
 export PG_CONFIG DESTDIR
 
-.PHONY: all install uninstall installcheck clean demo test lint bench deb layout dist
+.PHONY: all install uninstall installcheck clean demo test lint bench deb check-deb layout dist
 
 all:
 	scripts/build.sh
@@ -43,6 +43,10 @@ bench: setup install
 deb: all
 	scripts/deb.sh
 
+# Installs that package in a Debian root that has no Rust, as root.
+check-deb: setup-deb deb
+	tests/package.sh
+
 # LAYOUT, a folder with lib/ and share/extension/, for extension_control_path and
 # dynamic_library_path of PostgreSQL 18.
 LAYOUT = target/layout
@@ -53,11 +57,13 @@ layout: all
 dist:
 	scripts/dist.sh
 
-.PHONY: setup setup-tests
+.PHONY: setup setup-tests setup-deb
 setup:
 	scripts/setup.sh
 setup-tests:
 	scripts/setup.sh --tests
+setup-deb:
+	scripts/setup.sh --deb
 
 # Each target needs the one before it to be done.
 .NOTPARALLEL:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing to build and run the extension, and with --tests what the tests need.
+# Installs what is missing to build and run the extension, and with --tests what the tests need, or
+# with --deb what the test of the package needs.
 . "$(dirname "$0")/env.sh"
 . "$ROOT/scripts/unpack.sh"
 
@@ -40,6 +41,7 @@ if [ -z "${PG_CONFIG:-}" ]; then
   need_packages "postgresql-$major" "postgresql-server-dev-$major"
   . "$ROOT/scripts/env.sh"
 fi
+[ "${1:-}" != --deb ] || need_packages debootstrap dpkg-dev
 if [ "${1:-}" = --tests ]; then
   need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
   want_package "postgresql-$PG_MAJOR-cron"
