@@ -22,6 +22,7 @@ may_write() {
 # A staged folder belongs to whoever stages; only the server's own may need more rights.
 write=()
 if [ -z "${DESTDIR:-}" ] && [ $# -eq 1 ] && ! { may_write "$libraries" && may_write "$extensions"; }; then
+  command -v sudo >/dev/null || die "$libraries or $extensions is not writable, and there is no sudo: be root, or set DESTDIR"
   write=(sudo)
 fi
 
