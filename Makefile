@@ -7,7 +7,7 @@
 
 export PG_CONFIG DESTDIR
 
-.PHONY: all install uninstall installcheck clean demo test lint bench deb check-deb layout dist
+.PHONY: all install uninstall installcheck clean demo test lint bench deb check-deb layout check-layout dist check-dist
 
 all:
 	scripts/build.sh
@@ -56,6 +56,12 @@ layout: all
 # The archive for PGXN, of what is committed.
 dist:
 	scripts/dist.sh
+check-dist: dist
+	tests/dist.sh
+
+# Loads the extension from the folder of make layout, with PostgreSQL 18.
+check-layout: layout
+	tests/layout.sh $(LAYOUT)
 
 .PHONY: setup setup-tests setup-deb
 setup:
