@@ -4,13 +4,25 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # The server's environment is ours: a backtrace in its errors would go to the client.
 unset RUST_BACKTRACE
-export PGRX_HOME="$ROOT/target/pgrx" CARGO_TERM_PROGRESS_WHEN=never LC_ALL=C.UTF-8
+export CARGO_TERM_PROGRESS_WHEN=never LC_ALL=C.UTF-8
+VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
 export PATH="$ROOT/target/tools/bin:$PATH"
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 is_root() { [ "$(id -u)" = 0 ]; }
 as_root() { if is_root; then "$@"; else sudo "$@"; fi; }
+
+# alive COMMAND …: runs it, and says every ten seconds that it is still at it.
+alive() {
+  local status=0 clock
+  while sleep 10 >/dev/null 2>&1; do echo "   … $SECONDS s" >&2; done &
+  clock=$!
+  "$@" || status=$?
+  kill "$clock" 2>/dev/null
+  wait "$clock" 2>/dev/null || true
+  return "$status"
+}
 
 # PostgreSQL refuses to run as root: its programs then run as the user postgres.
 as_postgres() {
@@ -38,8 +50,14 @@ find_pg_config() {
   done
 }
 
+need_pg_config() {
+  [ -n "$PG_CONFIG" ] || die "no PostgreSQL with server headers here: install postgresql-server-dev-NN, or set PG_CONFIG.
+make demo and make test install what is missing."
+}
+
 PG_CONFIG=$(find_pg_config)
 if [ -n "$PG_CONFIG" ]; then
+  # pgrx's build script then asks this pg_config, and needs no configuration of its own.
   export PG_CONFIG PGRX_PG_CONFIG_PATH="$PG_CONFIG"
   PG_BIN=$("$PG_CONFIG" --bindir)
   PG_MAJOR=$("$PG_CONFIG" --version | grep -oE '[0-9]+' | head -1)

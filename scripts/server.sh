@@ -85,7 +85,7 @@ case $major in
     for program in psql pgbench pg_isready pg_dump pg_dumpall pg_restore pg_basebackup pg_receivewal; do
       ln -s "../../../15/usr/lib/postgresql/15/bin/$program" "native/bin/$program"
     done
-    # What cargo-pgrx, the scripts and the tests ask a pg_config for.
+    # What cargo, the scripts and the tests ask a pg_config for.
     sed "s|FOLDER|$folder/native|" >native/bin/pg_config <<'CONFIG'
 #!/bin/sh
 version=$(FOLDER/bin/postgres --version)

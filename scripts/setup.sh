@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing to build and run the extension, and with --tests what the tests need.
+# Installs what is missing to build and run the extension, and with --tests what the tests need, or
+# with --deb what the test of the package needs.
 . "$(dirname "$0")/env.sh"
 . "$ROOT/scripts/packages.sh"
-
-PGRX_VERSION=$(grep -oE '"=[0-9.]+"' "$ROOT/Cargo.toml" | tr -d '"=')
 
 # A package that not every Debian or Ubuntu has.
 want_package() {
@@ -32,6 +31,7 @@ if [ -z "${PG_CONFIG:-}" ]; then
   need_packages "postgresql-$major" "postgresql-server-dev-$major"
   . "$ROOT/scripts/env.sh"
 fi
+[ "${1:-}" != --deb ] || need_packages debootstrap dpkg-dev
 if [ "${1:-}" = --tests ]; then
   need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
   if [ -z "$IS_OWN_SERVER" ]; then
@@ -46,15 +46,6 @@ if [ "${1:-}" = --tests ]; then
     say "Installing the Node client of the tests into target/clients"
     mkdir -p "$ROOT/target/clients"
     cp "$ROOT"/tests/clients/package*.json "$ROOT/target/clients/"
-    npm ci --prefix "$ROOT/target/clients" --silent
+    alive npm ci --prefix "$ROOT/target/clients" --silent
   fi
-fi
-
-if [ "$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $PGRX_VERSION" ]; then
-  say "Building cargo-pgrx $PGRX_VERSION into target/tools (some minutes, once)"
-  cargo install --quiet --locked --root "$ROOT/target/tools" --version "$PGRX_VERSION" cargo-pgrx
-fi
-if [ ! -f "$PGRX_HOME/config.toml" ] || ! grep -q "\"$PG_CONFIG\"" "$PGRX_HOME/config.toml"; then
-  mkdir -p "$PGRX_HOME"
-  printf '[configs]\npg%s = "%s"\n' "$PG_MAJOR" "$PG_CONFIG" >"$PGRX_HOME/config.toml"
 fi

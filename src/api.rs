@@ -1,5 +1,6 @@
 //! The SQL functions: arguments in, one call, result out. NULL is an error and never skipped, so
-//! none of them is STRICT.
+//! none of them is STRICT. sql/attesto_codes--VERSION.sql creates them, and a test compares it with what pgrx would write;
+//! it knows no SQL for Rows (`sql = false`).
 
 // pgrx keeps an SQLSTATE only where the error type is its own ErrorReport.
 #![allow(clippy::result_large_err)]
@@ -49,9 +50,7 @@ fn code_put(
 /// The entry of a live code, without spending it; no row where there is none. Read-only.
 ///
 /// Errors: 22004, 22023.
-#[pg_extern(sql = r#"
-CREATE FUNCTION code_get(code_hash text) RETURNS TABLE (data jsonb, expires_at bigint)
-LANGUAGE c STABLE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"#)]
+#[pg_extern(sql = false)]
 fn code_get(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
@@ -73,10 +72,7 @@ fn code_get(
 /// Errors: 22004, 22023, 25001 where the setting refuses or a trigger of the tables calls, 25006, 53400 where no background worker
 /// is free, 55P03 where an open transaction holds the row or the table, 57P01 where the worker
 /// ended without an answer.
-#[pg_extern(sql = r#"
-CREATE FUNCTION code_take(code_hash text)
-RETURNS TABLE (status text, data jsonb, expires_at bigint, meta jsonb)
-LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';"#)]
+#[pg_extern(sql = false)]
 fn code_take_of_run(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,

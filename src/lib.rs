@@ -32,19 +32,6 @@ mod undo;
 
 ::pgrx::pg_module_magic!(name, version);
 
-::pgrx::extension_sql_file!(
-    "../sql/authorizations.sql",
-    name = "authorizations",
-    bootstrap
-);
-::pgrx::extension_sql_file!(
-    "../sql/families.sql",
-    name = "families",
-    requires = ["authorizations"]
-);
-::pgrx::extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["families"]);
-::pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", finalize);
-
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
@@ -56,10 +43,24 @@ pub extern "C-unwind" fn _PG_init() {
 }
 
 #[cfg(test)]
+mod script;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn the_changelog_begins_with_this_version() {
         let heading = concat!("# Changelog\n\n## ", env!("CARGO_PKG_VERSION"), "\n");
         assert!(include_str!("../CHANGELOG.md").starts_with(heading));
+    }
+
+    #[test]
+    fn what_installs_it_names_this_version() {
+        let control = concat!("\ndefault_version = '", env!("CARGO_PKG_VERSION"), "'\n");
+        assert!(include_str!("../attesto_codes.control").contains(control));
+        let version = concat!("\"version\": \"", env!("CARGO_PKG_VERSION"), "\"");
+        let script = concat!("sql/attesto_codes--", env!("CARGO_PKG_VERSION"), ".sql");
+        let meta = include_str!("../META.json");
+        assert_eq!(meta.matches(version).count(), 2);
+        assert_eq!(meta.matches(script).count(), 1);
     }
 }

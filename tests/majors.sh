@@ -23,7 +23,7 @@ note() {
 # build MAJOR: gets the server, builds for it, and installs into its own folders.
 build() {
   # Its pg_config is named before it is there.
-  env -u PG_CONFIG scripts/server.sh "$1" && scripts/setup.sh --tests && scripts/install.sh
+  env -u PG_CONFIG scripts/server.sh "$1" && scripts/setup.sh --tests && scripts/build.sh && scripts/files.sh install
 }
 
 for major in $MAJORS; do

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The regress suite against a server that runs and has the extension installed. It connects as roles that it makes, so that the
+# server must trust them, and in a database named regression, which it drops first.
+. "$(dirname "$0")/env.sh"
+
+need_pg_config
+work=$(work_folder installcheck)
+trap 'rm -rf "$work"' EXIT
+cp -r "$ROOT/tests/regress" "$work/regress"
+if is_root; then chown -R postgres "$work/regress"; fi
+say "regress: what each function answers"
+if ! as_postgres "${PG_REGRESS:-$PGXS/../test/regress/pg_regress}" --bindir="$PG_BIN" --encoding=UTF8 --no-locale \
+  --inputdir="$work/regress" --outputdir="$work/regress" --dbname=regression \
+  --schedule="$work/regress/schedule"; then
+  cat "$work/regress/regression.diffs"
+  exit 1
+fi
