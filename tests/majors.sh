@@ -26,9 +26,22 @@ build() {
   env -u PG_CONFIG scripts/server.sh "$1" && scripts/setup.sh --tests && scripts/build.sh && scripts/files.sh install
 }
 
+# Where the others come from in the test of pg_upgrade: a 15, with the library that is built for 15.
+older_server() {
+  env -u PG_CONFIG scripts/server.sh 15.18 && PG_CONFIG=$FIFTEEN scripts/build.sh &&
+    PG_CONFIG=$SERVERS/15.18/pg_config scripts/setup.sh --tests &&
+    PG_CONFIG=$SERVERS/15.18/pg_config scripts/files.sh install
+}
+
+FIFTEEN=$SERVERS/15/pg_config
+[ "${PG_MAJOR:-}" != 15 ] || FIFTEEN=$PG_CONFIG
+
 for major in $MAJORS; do
-  export PG_CONFIG=$SERVERS/$major/pg_config
   say "PostgreSQL $major"
+  if [ "$major" -gt 15 ] && [ -z "${UPGRADE_FROM:-}" ]; then
+    if older_server; then export UPGRADE_FROM=$SERVERS/15.18/native; else note "build of 15"; fi
+  fi
+  export PG_CONFIG=$SERVERS/$major/pg_config
   if ! build "$major"; then
     note build
   elif ! tests/run.sh "$@"; then
