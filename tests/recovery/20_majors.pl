@@ -122,9 +122,12 @@ $old->stop;
 sweep($_, 1) for $old, $new;
 chdir $new->basedir or die;
 command_ok(
-	[ 'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', "$ENV{UPGRADE_FROM}/bin", '-B', $new->config_data('--bindir'),
+	[ 'pg_upgrade', '--no-sync', '--retain', (map { $_ => '-c log_min_messages=debug1' } '-o', '-O'), '-d', $old->data_dir, '-D', $new->data_dir, '-b', "$ENV{UPGRADE_FROM}/bin", '-B', $new->config_data('--bindir'),
 	  '-s', $new->host, '-p', $old->port, '-P', $new->port ],
-	'pg_upgrade') or diag(map { slurp_file($_) } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*'));
+	'pg_upgrade');
+my $log = join '', map { slurp_file($_) } glob($new->data_dir . '/pg_upgrade_output.d/*/log/*');
+like($log, qr/PostgreSQL 15.* on .*starting PostgreSQL/s, 'pg_upgrade: its log tells of both servers');
+unlike($log, qr/starting background worker process "attesto_codes/, 'pg_upgrade: in which the library starts no process');
 sweep($new, 0);
 $new->start;
 is(is_all_there($new, 'pg_upgrade', 'ok'), '0.1.0', 'pg_upgrade: the first version is there as it was');
