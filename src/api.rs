@@ -1,23 +1,26 @@
 //! The SQL functions: arguments in, one call, result out. NULL is an error and never skipped, so
 //! none of them is STRICT. sql/attesto_codes--VERSION.sql creates them, and a test compares it with what pgrx would write;
-//! it knows no SQL for Rows (`sql = false`).
+//! it knows no SQL for ResultRow (`sql = false`).
 
 // pgrx keeps an SQLSTATE only where the error type is its own ErrorReport.
 #![allow(clippy::result_large_err)]
 
-use crate::counters::{self, Counter};
+use crate::codes::counters::{self, Counter};
+use crate::codes::families;
+use crate::codes::lifecycle::{self, Entry, Marked, Taken};
+use crate::codes::statistics::{self, Statistics};
+use crate::codes::sweep::{Place, Sweep};
+use crate::commit::savepoint::{note_put, own};
 use crate::error::Error;
-use crate::extension::database_name;
 use crate::grant::{Grant, NO_OBJECT, is_identifier};
-use crate::independent;
 use crate::jsonb::Jsonb;
-use crate::rows::Rows;
+use crate::oauth::digest;
+use crate::pg::backend::{database, database_name, is_read_only, schema_of};
+use crate::pg::result_row::ResultRow;
+use crate::pg::transaction::replication_role;
 use crate::settings::session_retention;
-use crate::stats::{self, Stats};
-use crate::store::{self, Entry, Marked, Taken};
-use crate::sweep::{Place, Sweep};
-use crate::table::{Access, Code, Family, Table, Token, schema_of};
-use crate::{families, secret, take};
+use crate::table::{Access, Code, Family, Table, Token};
+use crate::{commit, worker};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::time::Duration;
@@ -41,7 +44,9 @@ fn code_put(
     let grant = Grant::parse(data.members()).map_err(Error::Grant)?;
     writable("code_put()")?;
     Table::with(fcinfo, Access::Write, |table| {
-        store::put(table, code_hash, grant, expires_at)
+        lifecycle::put(table, code_hash, grant, expires_at)?;
+        note_put(table, code_hash);
+        Ok(())
     })?;
     counters::add(Counter::Puts, 1);
     Ok(())
@@ -54,12 +59,14 @@ fn code_put(
 fn code_get(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
-) -> Result<Rows<2>, ErrorReport> {
+) -> Result<ResultRow<2>, ErrorReport> {
     let code_hash = key(code_hash)?;
-    let entry = Table::with(fcinfo, Access::Read, |table| store::get(table, code_hash))?;
+    let entry = Table::with(fcinfo, Access::Read, |table| {
+        lifecycle::get(table, code_hash, own(table, code_hash))
+    })?;
     Ok(match entry {
-        Some(entry) => Rows::one([entry.data.into_datum(), entry.expires_at.into_datum()]),
-        None => Rows::none(),
+        Some(entry) => ResultRow::one([entry.data.into_datum(), entry.expires_at.into_datum()]),
+        None => ResultRow::none(),
     })
 }
 
@@ -76,7 +83,7 @@ fn code_get(
 fn code_take_of_run(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
-) -> Result<Rows<4>, ErrorReport> {
+) -> Result<ResultRow<4>, ErrorReport> {
     present(code_hash, fcinfo)
 }
 
@@ -86,17 +93,17 @@ fn code_take_of_run(
 fn code_take(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
-) -> Result<Rows<4>, ErrorReport> {
+) -> Result<ResultRow<4>, ErrorReport> {
     present(code_hash, fcinfo)
 }
 
 fn present(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
-) -> Result<Rows<4>, ErrorReport> {
+) -> Result<ResultRow<4>, ErrorReport> {
     let code_hash = key(code_hash)?;
     writable("code_take()")?;
-    let (counter, row) = match take::take(fcinfo, code_hash)? {
+    let (counter, row) = match commit::take(fcinfo, code_hash, worker::write)? {
         Taken::Ok(Entry { data, expires_at }) => {
             let (data, expires_at) = (data.into_datum(), expires_at.into_datum());
             (
@@ -117,7 +124,7 @@ fn present(
         ),
     };
     counters::add(counter, 1);
-    Ok(Rows::one(row))
+    Ok(ResultRow::one(row))
 }
 
 /// Records that the redemption of a spent code succeeded, in the caller's transaction: to be
@@ -135,7 +142,7 @@ fn code_mark_consumed(
     let meta = meta.ok_or(Error::Null("meta"))?;
     writable("code_mark_consumed()")?;
     let marked = Table::with(fcinfo, Access::Write, |table| {
-        store::mark_consumed(table, code_hash, meta)
+        lifecycle::mark_consumed(table, code_hash, meta, own(table, code_hash))
     })?;
     let (answer, counter) = match marked {
         Marked::Ok => ("ok", Counter::MarksOk),
@@ -211,16 +218,15 @@ fn code_sweep(
     }
     writable("code_sweep()")?;
     let sweep = Sweep {
-        // SAFETY: reads a variable of this backend.
-        database: unsafe { pg_sys::MyDatabaseId },
+        database: database(),
         schema: Some(schema_of(fcinfo)),
         max_rows: max_rows.into(),
         max_time: Duration::from_secs(86_400),
         retention: session_retention(),
-        replication_role: independent::replication_role(),
+        replication_role: replication_role(),
         from: Place::START,
     };
-    let swept = independent::sweep(sweep, None)?;
+    let swept = worker::sweep(sweep, None)?;
     swept.log_refusal(&database_name());
     match swept.failure {
         // The sweeper sees nothing of a transaction that is open, as that of CREATE EXTENSION.
@@ -279,7 +285,7 @@ fn code_stats(
     ErrorReport,
 > {
     use Counter::*;
-    let stats: Stats = stats::read(fcinfo)?;
+    let stats: Statistics = statistics::read(fcinfo)?;
     Ok(TableIterator::once((
         stats.live,
         stats.spent,
@@ -310,7 +316,7 @@ fn code_stats(
 /// Errors: 22004.
 #[pg_extern(immutable, parallel_safe)]
 fn code_hash(code: Option<&str>) -> Result<String, ErrorReport> {
-    Ok(secret::hash(code.ok_or(Error::Null("code"))?))
+    Ok(digest::hash(code.ok_or(Error::Null("code"))?))
 }
 
 /// To the store a code_hash is any string of 1 to 255 bytes.
@@ -342,8 +348,7 @@ fn identifier<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a 
 
 /// The table access functions do not check this themselves. True on a standby, too.
 fn writable(function: &'static str) -> Result<(), Error> {
-    // SAFETY: reads a variable of this backend.
-    match unsafe { pg_sys::XactReadOnly } {
+    match is_read_only() {
         true => Err(Error::ReadOnly(function)),
         false => Ok(()),
     }

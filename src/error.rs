@@ -2,7 +2,6 @@
 //! None of them holds a code, a hash or a member's value.
 
 use crate::grant::Invalid;
-use crate::table::Obstacle;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::ffi::CStr;
@@ -57,6 +56,22 @@ pub enum Error {
     Damaged,
     /// The operating system gives no more memory.
     Memory,
+}
+
+/// What no write to the table could honour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Obstacle {
+    /// A column that the extension did not make: a dump names every column, and the table that it is
+    /// restored into, which is made anew, does not have this one.
+    Column,
+    /// A rule says what to do instead of a write.
+    Rule,
+    /// Row-level security that its owner, too, is subject to.
+    RowSecurity,
+    Partitioned,
+    ForeignTable,
+    /// Another table inherits from it, or it from another one.
+    Inheritance,
 }
 
 impl Error {

@@ -2,7 +2,7 @@
 //! the way and nothing can change there.
 
 use crate::grant::Json;
-use crate::memory::{reserve, room};
+use crate::pg::memory::{reserve, room};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::nullable::Nullable;

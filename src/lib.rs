@@ -1,45 +1,25 @@
 //! OAuth 2.0 authorization codes in PostgreSQL, single use by construction.
 
 mod api;
-mod care;
-mod counters;
-mod due;
+mod codes;
+mod commit;
 mod error;
-mod extension;
-mod failure;
-mod families;
-mod fate;
 mod grant;
-mod independent;
 mod jsonb;
-mod list;
-mod memory;
-mod numeric_date;
-mod reply;
-mod reuse;
-mod rollback;
-mod rows;
-mod run;
-mod savepoint;
-mod secret;
+mod oauth;
+mod pg;
 mod settings;
-mod stats;
-mod store;
-mod sweep;
 mod table;
-mod take;
-mod undo;
+mod worker;
 
 ::pgrx::pg_module_magic!(name, version);
 
 #[::pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::init();
-    // What it registers for the end of a transaction comes last.
-    independent::init();
-    undo::init();
-    rollback::init();
-    counters::init();
+    pg::init();
+    worker::init();
+    commit::init();
 }
 
 #[cfg(test)]

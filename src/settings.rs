@@ -1,5 +1,7 @@
 //! The settings of the extension.
 
+#[cfg(not(feature = "pg14"))]
+use crate::pg::setting::reserve;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 /// What code_take does where the surrounding transaction could still undo the spend.
@@ -79,8 +81,5 @@ pub fn init() {
         GucFlags::UNIT_S,
     );
     #[cfg(not(feature = "pg14"))]
-    // SAFETY: a static string; from here on a misspelt setting is an error.
-    unsafe {
-        pgrx::pg_sys::MarkGUCPrefixReserved(c"attesto_codes".as_ptr());
-    }
+    reserve(c"attesto_codes");
 }

@@ -6,8 +6,11 @@
 //! token that is recorded after it sees the revocation.
 
 use crate::error::Error;
-use crate::numeric_date::{self, now};
-use crate::table::{Family, Index, Key, Rival, Row, Table, Token, Update, Values, Walk, lock_key};
+use crate::oauth::numeric_date;
+use crate::pg::backend::now;
+use crate::table::{
+    Family, Index, Key, LockWait, Row, Table, Token, Update, Values, Walk, lock_key,
+};
 use pgrx::pg_sys;
 use std::ops::ControlFlow;
 
@@ -60,7 +63,7 @@ pub fn revoke(
             if token.has(Token::RevokedAt) {
                 return ControlFlow::Continue(());
             }
-            match tokens.update(token, now, Rival::Wait) {
+            match tokens.update(token, now, LockWait::Wait) {
                 Ok(Update::Done) => revoked += 1,
                 // Swept.
                 Ok(_) => {}

@@ -1,13 +1,13 @@
-//! The life of a code: put makes it live, the first take spends it, mark makes it redeemed. A take
-//! that comes later leaves a trace, once before the mark and once after it.
+//! The life of a code: put makes it live, the first take spends it, mark makes it redeemed.
 
+use super::step::{Step, is_live, is_redeemed};
+use super::{reuse, runs};
 use crate::error::Error;
 use crate::grant::{Grant, S256};
 use crate::jsonb::{Jsonb, Object, Value};
-use crate::numeric_date::{self, now};
-use crate::reuse;
-use crate::table::{Code, Rival, Row, Table, Update, Values};
-use crate::{rollback, run};
+use crate::oauth::numeric_date;
+use crate::pg::backend::now;
+use crate::table::{Code, LockWait, Row, Table, Update, Values};
 use pgrx::check_for_interrupts;
 
 type Codes = Table<Code>;
@@ -47,63 +47,13 @@ impl Taken {
     }
 }
 
-/// What a presentation writes: each at most once in the life of a code, so that who presents a code
-/// again and again costs no more than two writes.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Step {
-    /// The code was live.
-    Spend,
-    /// It was spent and not redeemed: code_mark_consumed is to answer `replayed`.
-    Replay,
-    /// It was redeemed: who listens is told.
-    Reuse,
-}
-
-impl Step {
-    /// What a presentation of this row has to write.
-    pub fn of(row: &Row<Code>) -> Option<Step> {
-        if is_live(row) {
-            Some(Step::Spend)
-        } else if is_redeemed(row) {
-            (!row.has(Code::ReusedAt)).then_some(Step::Reuse)
-        } else {
-            (!row.has(Code::ReplayedAt)).then_some(Step::Replay)
-        }
-    }
-
-    /// Writes it: the one place where a code is spent.
-    pub fn write(self, codes: &Codes, row: &Row<Code>, rival: Rival) -> Result<Update, Error> {
-        let column = match self {
-            Step::Spend => Code::ConsumedAt,
-            Step::Replay => Code::ReplayedAt,
-            Step::Reuse => Code::ReusedAt,
-        };
-        let update = codes.update(row, Values::default().set(column, now()), rival)?;
-        if self == Step::Reuse && update == Update::Done {
-            reuse::announce(row);
-        }
-        Ok(update)
-    }
-
-    /// Whether a code is there, and this step is the one that is due.
-    pub fn is_due(self, codes: &Codes, code_hash: &str) -> bool {
-        let row = codes.find(code_hash);
-        row.is_some_and(|row| Step::of(&row) == Some(self))
-    }
-
-    /// Finds a code and writes this step, if it is the one that is due.
-    pub fn write_by_hash(
-        self,
-        codes: &Codes,
-        code_hash: &str,
-        rival: Rival,
-    ) -> Result<Update, Error> {
-        match codes.find(code_hash) {
-            Some(row) if Step::of(&row) == Some(self) => self.write(codes, &row, rival),
-            _ => Ok(Update::Gone),
-        }
-    }
+/// What the running transaction has done with a code, even if it was rolled back to a savepoint since. Nobody else
+/// can know of it.
+#[derive(Clone, Copy)]
+pub struct Own {
+    pub spent: bool,
+    /// After that.
+    pub presented_again: bool,
 }
 
 /// How a mark ended.
@@ -148,20 +98,14 @@ pub fn put(
             claims.unwrap_or_else(|| Object::new().build()),
         )
         .set(Code::Extra, extra)
-        .set(Code::Run, run::of_a_new_code(codes)?);
-    codes.insert(row, || Error::Exists)?;
-    rollback::note_put(codes, code_hash);
-    Ok(())
+        .set(Code::Run, runs::of_a_new_code(codes)?);
+    codes.insert(row, || Error::Exists)
 }
 
 /// The entry of a live code.
-pub fn get(codes: &Codes, code_hash: &str) -> Result<Option<Entry>, Error> {
+pub fn get(codes: &Codes, code_hash: &str, own: Own) -> Result<Option<Entry>, Error> {
     match codes.find(code_hash) {
-        Some(row)
-            if is_live(&row)
-                && !rollback::remembers_spend(codes, code_hash)
-                && !run::is_over(codes, &row)? =>
-        {
+        Some(row) if is_live(&row) && !own.spent && !runs::is_over(codes, &row)? => {
             entry(&row).map(Some)
         }
         _ => Ok(None),
@@ -194,7 +138,7 @@ pub fn take(
         let Some(row) = codes.find(code_hash) else {
             return Ok(Presented::Answered(Taken::Error));
         };
-        if is_live(&row) && run::is_over(codes, &row)? {
+        if is_live(&row) && runs::is_over(codes, &row)? {
             return Ok(Presented::Answered(Taken::Error));
         }
         let answer = answer(&row)?;
@@ -222,7 +166,12 @@ fn answer(row: &Row<Code>) -> Result<Taken, Error> {
 }
 
 /// Records that the redemption of a spent code succeeded. The first meta stays.
-pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Marked, Error> {
+pub fn mark_consumed(
+    codes: &Codes,
+    code_hash: &str,
+    meta: Jsonb,
+    own: Own,
+) -> Result<Marked, Error> {
     if !meta.is_object_for_a_row() {
         return Err(Error::Meta);
     }
@@ -232,15 +181,15 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
             return Ok(Marked::Missing);
         };
         // A crash may have lost that the code was taken, and that it was presented again.
-        let uncertain = !is_redeemed(&row) && run::is_over(codes, &row)?;
+        let uncertain = !is_redeemed(&row) && runs::is_over(codes, &row)?;
         if is_live(&row) && !uncertain {
-            if !rollback::remembers_spend(codes, code_hash) {
+            if !own.spent {
                 return Err(Error::NotTaken);
             }
-            Step::Spend.write(codes, &row, Rival::Wait)?;
+            Step::Spend.write(codes, &row, LockWait::Wait)?;
             continue;
         }
-        let forgotten = !row.has(Code::ReplayedAt) && rollback::remembers_replay(codes, code_hash);
+        let forgotten = !row.has(Code::ReplayedAt) && own.presented_again;
         let replayed =
             uncertain || forgotten || row.has(Code::ReplayedAt) || row.has(Code::ReusedAt);
         let marked = match replayed {
@@ -264,18 +213,10 @@ pub fn mark_consumed(codes: &Codes, code_hash: &str, meta: Jsonb) -> Result<Mark
             redeemed = redeemed.set(Code::ReplayedAt, already(Code::ReplayedAt));
         }
         // Done only for the newest version of the row: no replay came between.
-        if codes.update(&row, redeemed, Rival::Wait)? == Update::Done {
+        if codes.update(&row, redeemed, LockWait::Wait)? == Update::Done {
             return Ok(marked);
         }
     }
-}
-
-fn is_live(row: &Row<Code>) -> bool {
-    !row.has(Code::ConsumedAt)
-}
-
-pub fn is_redeemed(row: &Row<Code>) -> bool {
-    row.get(Code::ConsumedSuccess) == Some(true)
 }
 
 /// The grant as one object: what `put` was given, with every default filled in.

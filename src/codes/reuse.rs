@@ -3,9 +3,9 @@
 use crate::error::Error;
 use crate::grant::non_empty_text;
 use crate::jsonb::{Jsonb, Object, Value};
-use crate::numeric_date::{from_timestamp, now};
+use crate::oauth::numeric_date::from_timestamp;
+use crate::pg::backend::{notify, now};
 use crate::table::{Code, Row};
-use pgrx::{IntoDatum, direct_function_call_as_datum, pg_sys};
 
 /// The channel on which the first reuse of a code is announced.
 const CHANNEL: &str = "attesto_codes_reuse";
@@ -35,13 +35,8 @@ pub fn family_id(row: &Row<Code>) -> Option<String> {
 
 /// Notifies whoever listens, when this transaction commits. A row that cannot be read is nobody's.
 pub fn announce(row: &Row<Code>) {
-    let Some(payload) = payload(row) else { return };
-    // SAFETY: pg_notify takes two texts, which it copies.
-    unsafe {
-        direct_function_call_as_datum(
-            pg_sys::pg_notify,
-            &[CHANNEL.into_datum(), payload.into_datum()],
-        );
+    if let Some(payload) = payload(row) {
+        notify(CHANNEL, &payload);
     }
 }
 

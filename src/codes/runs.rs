@@ -6,11 +6,10 @@
 //! promoted, and keeps it when the server is shut down in good order. No dump has it.
 
 use crate::error::Error;
-use crate::numeric_date::now;
+use crate::pg::backend::{is_in_recovery, now, random_bytes};
 use crate::settings::CODES_SURVIVE_CRASH;
 use crate::table::{Access, Code, Row, Run, Storage, Table, Values};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use pgrx::{Uuid, direct_function_call, pg_sys};
 use std::cell::RefCell;
 
 thread_local! {
@@ -46,8 +45,7 @@ pub fn is_over(codes: &Table<Code>, row: &Row<Code>) -> Result<bool, Error> {
     let Some(name) = row.text(Code::Run) else {
         return Ok(false);
     };
-    // SAFETY: reads a variable of the server.
-    if is_known(codes, name) || unsafe { pg_sys::RecoveryInProgress() } {
+    if is_known(codes, name) || is_in_recovery() {
         return Ok(false);
     }
     Table::in_schema(codes.schema(), Access::Read, |runs: &Table<Run>| {
@@ -61,9 +59,8 @@ pub fn is_over(codes: &Table<Code>, row: &Row<Code>) -> Result<bool, Error> {
 
 /// Transactions that come first together may each begin a run: it is as good as the other's, and nobody waits.
 fn begin(runs: &Table<Run>) -> Result<String, Error> {
-    // SAFETY: takes no arguments.
-    let uuid: Option<Uuid> = unsafe { direct_function_call(pg_sys::gen_random_uuid, &[]) };
-    let name = URL_SAFE_NO_PAD.encode(&uuid.ok_or(Error::Damaged)?.as_bytes()[..8]);
+    let [name @ .., _, _, _, _, _, _, _, _] = random_bytes().ok_or(Error::Damaged)?;
+    let name = URL_SAFE_NO_PAD.encode(name);
     let run = Values::default()
         .set(Run::StartedAt, now())
         .set(Run::Name, name.as_str());

@@ -3,13 +3,12 @@
 //! The states of codes are counted in BLOCKS blocks of the table, always the same ones so that they
 //! stay in memory, and the counts are scaled. A table that is not larger is counted as a whole.
 
-use crate::due::{self, Due};
+use super::sweep::due::{self, Due};
 use crate::error::Error;
-use crate::numeric_date::now;
+use crate::pg::backend::now;
 use crate::settings::REUSE_RETENTION;
-use crate::table::{Access, Code, Columns, Family, Table, schema_of};
+use crate::table::{Access, Code, Columns, Family, Table};
 use pgrx::{Spi, pg_sys, spi};
-use std::ffi::CStr;
 
 /// Blocks of a table that are looked at: 32 MB.
 const BLOCKS: u32 = 4096;
@@ -18,7 +17,7 @@ const BLOCKS: u32 = 4096;
 /// sample would miss.
 const WAITING: i64 = 10_000;
 
-pub struct Stats {
+pub struct Statistics {
     /// Codes in each state, whether they have expired or not.
     pub live: i64,
     pub spent: i64,
@@ -33,7 +32,7 @@ pub struct Stats {
 }
 
 /// Reads them, with the rights of the function's owner.
-pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Stats, Error> {
+pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Statistics, Error> {
     let due = Due::now(REUSE_RETENTION.get());
     let waiting = Table::with(function, Access::Read, |codes: &Table<Code>| {
         due::waiting(codes, due, WAITING)
@@ -49,7 +48,7 @@ pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Stats, Error> {
     );
     let [live, spent, redeemed, sampled_due] = counts.map_err(|_| Error::Damaged)?;
     let families: [i64; 1] = revoked.count("count(*)", due).map_err(|_| Error::Damaged)?;
-    Ok(Stats {
+    Ok(Statistics {
         live,
         spent,
         redeemed,
@@ -72,14 +71,11 @@ struct Sample {
 }
 
 fn sample<C: Columns>(function: pg_sys::FunctionCallInfo) -> Result<Sample, Error> {
-    let blocks = Table::with(
-        function,
-        Access::Read,
-        |table: &Table<C>| Ok(table.blocks()),
-    )?;
-    Ok(Sample {
-        table: qualified_name(schema_of(function), C::TABLE),
-        share: f64::from(BLOCKS) / f64::from(blocks.max(BLOCKS)),
+    Table::with(function, Access::Read, |table: &Table<C>| {
+        Ok(Sample {
+            table: table.name(),
+            share: f64::from(BLOCKS) / f64::from(table.blocks().max(BLOCKS)),
+        })
     })
 }
 
@@ -99,14 +95,5 @@ impl Sample {
             }
             Ok(counts)
         })
-    }
-}
-
-fn qualified_name(schema: pg_sys::Oid, table: &CStr) -> String {
-    // SAFETY: names of the catalog, quoted by PostgreSQL; a schema with a table in it has a name.
-    unsafe {
-        let schema = pg_sys::get_namespace_name(schema);
-        let name = pg_sys::quote_qualified_identifier(schema, table.as_ptr());
-        CStr::from_ptr(name).to_string_lossy().into_owned()
     }
 }

@@ -30,14 +30,14 @@ const HEADER: usize = 1 + size_of::<usize>();
 
 /// What was there before, and what is held. It has no destructor: an error may jump over who works on it.
 #[derive(Clone, Copy)]
-struct Reply {
+struct Output {
     methods: &'static Methods,
     messages: pg_sys::StringInfo,
     committed: bool,
 }
 
 thread_local! {
-    static REPLY: Cell<Option<Reply>> = const { Cell::new(None) };
+    static OUTPUT: Cell<Option<Output>> = const { Cell::new(None) };
     /// Those that hold back.
     static HOLDING: OnceCell<Methods> = const { OnceCell::new() };
 }
@@ -48,7 +48,7 @@ pub fn hold() {
     unsafe {
         let messages = PgMemoryContexts::TopMemoryContext.switch_to(|_| pg_sys::makeStringInfo());
         let methods = &*PqCommMethods;
-        REPLY.set(Some(Reply {
+        OUTPUT.set(Some(Output {
             methods,
             messages,
             committed: false,
@@ -63,18 +63,18 @@ pub fn hold() {
 
 /// The next message, which says that the statement is complete, takes along what is held.
 pub fn committed() {
-    let reply = REPLY.get();
-    REPLY.set(reply.map(|reply| Reply {
+    let output = OUTPUT.get();
+    OUTPUT.set(output.map(|output| Output {
         committed: true,
-        ..reply
+        ..output
     }));
 }
 
 /// Of what is undone nothing is said.
 pub fn undone() {
-    if let Some(reply) = REPLY.take() {
+    if let Some(output) = OUTPUT.take() {
         // SAFETY: what `hold` found and made.
-        unsafe { reply.let_go() };
+        unsafe { output.let_go() };
     }
 }
 
@@ -83,18 +83,18 @@ pub fn undone() {
 unsafe extern "C-unwind" fn putmessage(kind: c_char, body: *const c_char, length: usize) -> c_int {
     // SAFETY: called as PostgreSQL calls its own.
     unsafe {
-        match REPLY.get() {
-            Some(reply) if !reply.committed && kind != ERROR => {
-                reply.keep(kind, body, length);
+        match OUTPUT.get() {
+            Some(output) if !output.committed && kind != ERROR => {
+                output.keep(kind, body, length);
                 return 0;
             }
-            Some(reply) => {
-                REPLY.set(None);
-                PqCommMethods = reply.methods;
-                if reply.committed {
-                    reply.send();
+            Some(output) => {
+                OUTPUT.set(None);
+                PqCommMethods = output.methods;
+                if output.committed {
+                    output.send();
                 }
-                reply.let_go();
+                output.let_go();
             }
             None => {}
         }
@@ -102,7 +102,7 @@ unsafe extern "C-unwind" fn putmessage(kind: c_char, body: *const c_char, length
     }
 }
 
-impl Reply {
+impl Output {
     unsafe fn keep(&self, kind: c_char, body: *const c_char, length: usize) {
         let mut header = [kind as u8; HEADER];
         header[1..].copy_from_slice(&length.to_ne_bytes());

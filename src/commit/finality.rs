@@ -5,30 +5,13 @@
 //! message or pipeline, by a function around the call, by another part of the same query. Only
 //! what is known to be safe counts as safe.
 
-use crate::list::elements;
-use crate::reply;
-use crate::table::set_local;
-use pgrx::{pg_guard, pg_sys};
+use crate::pg::statement::elements;
+use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr;
 
-/// Entries above this many bytes are not rendered before the commit: an ERROR there, as where memory
-/// runs out, would undo the spend.
-pub const RENDERED_BEFORE_COMMIT: usize = 4096;
-
-/// synchronous_commit = on.
-const FLUSHED: i32 = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32;
-
 thread_local! {
-    /// Whether this transaction is that of a take which nothing may undo.
-    static AT_ONCE: Cell<bool> = const { Cell::new(false) };
-    /// Whether its commit must be on disk.
-    static FLUSH: Cell<bool> = const { Cell::new(false) };
-    /// Whether it must be there on the synchronous standbys, too.
-    static FLUSH_EVERYWHERE: Cell<bool> = const { Cell::new(false) };
-    /// The synchronous_commit to go back to when it has ended.
-    static SESSIONS: Cell<Option<i32>> = const { Cell::new(None) };
     /// The innermost query that runs, if it has no row limit.
     static RUN_TO_END: Cell<*const pg_sys::QueryDesc> = const { Cell::new(ptr::null()) };
 }
@@ -59,92 +42,14 @@ unsafe fn waits_for_standbys() -> bool {
     }
 }
 
-/// To be called after the spend where `is_final`: the statement commits as soon as it ends, even in
-/// a pipeline, and cannot be cancelled before. Nor is the client told anything before. With `flush`
-/// the commit is on disk, whatever synchronous_commit says.
-pub fn commit_at_once(flush: bool) {
-    FLUSH.set(flush || FLUSH.get());
-    if AT_ONCE.replace(true) {
-        return;
-    }
-    // SAFETY: sets variables of this backend. The interrupts are resumed when the transaction commits;
-    // an ERROR resets the counter itself.
-    unsafe {
-        pg_sys::MyXactFlags |= pg_sys::XACT_FLAGS_NEEDIMMEDIATECOMMIT as i32;
-        pg_sys::InterruptHoldoffCount += 1;
-    }
-    reply::hold();
-}
-
-/// Makes the commit of this transaction wait as synchronous_commit = on does, for the standbys, too, whatever it is
-/// set to until then.
-pub fn flush_on_commit() {
-    FLUSH_EVERYWHERE.set(true);
-}
-
-/// Makes the commit of this transaction not wait for the disk: for what may be lost in a crash.
-pub fn flush_later() {
-    set_local(c"synchronous_commit", c"off");
-}
-
-/// Registers, once a process, what watches the executor and the transactions. A session
-/// loads the library when it prepares its first call, and so before it runs it.
+/// Registers, once a process, what watches the executor. A session loads the library when it prepares its first
+/// call, and so before it runs it.
 pub fn init() {
-    // SAFETY: the callbacks live as long as the library, which is never unloaded.
+    // SAFETY: the hook lives as long as the library, which is never unloaded.
     unsafe {
         PREVIOUS_RUN = pg_sys::ExecutorRun_hook;
         pg_sys::ExecutorRun_hook = Some(executor_run);
-        pg_sys::RegisterXactCallback(Some(at_transaction_end), ptr::null_mut());
     }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn at_transaction_end(
-    event: pg_sys::XactEvent::Type,
-    _argument: *mut std::ffi::c_void,
-) {
-    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT};
-    match event {
-        XACT_EVENT_PRE_COMMIT if FLUSH_EVERYWHERE.get() => flush_everywhere(),
-        XACT_EVENT_PRE_COMMIT if FLUSH.get() => flush_this_commit(),
-        XACT_EVENT_COMMIT if end() => {
-            // SAFETY: as `commit_at_once` counted.
-            unsafe { pg_sys::InterruptHoldoffCount -= 1 };
-            reply::committed();
-        }
-        // The ERROR that led here has reset the counter.
-        XACT_EVENT_ABORT if end() => reply::undone(),
-        _ => {}
-    }
-}
-
-/// Not before the commit: what a function sets, or has SET for it, ends with the function. SET LOCAL
-/// would do as well, but costs as much as the spend's own write.
-fn flush_this_commit() {
-    // SAFETY: a variable of this backend, which `end` puts back.
-    unsafe {
-        SESSIONS.set(Some(pg_sys::synchronous_commit));
-        pg_sys::synchronous_commit = pg_sys::synchronous_commit.max(FLUSHED);
-    }
-}
-
-/// The standbys that are waited for go by the setting, and not by its variable alone.
-fn flush_everywhere() {
-    // SAFETY: reads a variable of this process.
-    if unsafe { pg_sys::synchronous_commit } < FLUSHED {
-        set_local(c"synchronous_commit", c"on");
-    }
-}
-
-/// Whether it was the transaction of a take which nothing may undo.
-fn end() -> bool {
-    FLUSH.set(false);
-    FLUSH_EVERYWHERE.set(false);
-    if let Some(sessions) = SESSIONS.take() {
-        // SAFETY: what `flush_this_commit` found.
-        unsafe { pg_sys::synchronous_commit = sessions };
-    }
-    AT_ONCE.replace(false)
 }
 
 /// Whether the client's statement is `SELECT columns FROM the_call`, run to its end.

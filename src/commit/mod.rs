@@ -1,19 +1,46 @@
-//! How a take is made to last: which of the ways to commit what it writes is right for the caller.
+//! What makes a take last: which way to commit what it writes is right for the caller.
+//!
+//! Here live the ways themselves: whether the running statement is final, how its commit waits, what its client
+//! hears before, and what one transaction both wrote and presented. What is written lives in codes/, and the worker that
+//! writes where nothing else will do in worker/, above: a take is handed the way to it.
 
-use crate::counters::{self, Counter};
+mod client_output;
+mod durability;
+mod finality;
+pub mod savepoint;
+
+pub use self::durability::flush_on_commit;
+
+use self::durability::commit_at_once;
+use crate::codes::counters::{self, Counter};
+use crate::codes::lifecycle::{self, Presented, Taken, Write};
+use crate::codes::step::Step;
 use crate::error::Error;
-use crate::independent;
+use crate::pg::backend::{is_worker, schema_of};
 use crate::settings::{TAKE_IN_TRANSACTION, TakeInTransaction};
-use crate::store::{self, Presented, Step, Taken, Write};
-use crate::table::{Access, Code, Rival, Row, Table, Update, is_in_trigger, schema_of};
-use crate::{rollback, undo};
+use crate::table::{Access, Code, LockWait, Row, Table, Update, is_in_trigger};
 use pgrx::pg_sys;
 
-/// Presents a code (guarantees 1 to 4 of the README).
-pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken, Error> {
-    let is_final = undo::is_final(function);
+/// Entries above this many bytes are not rendered before the commit: an ERROR there, as where memory
+/// runs out, would undo the spend.
+const RENDERED_BEFORE_COMMIT: usize = 4096;
+
+/// Registers, once a process, what watches statements and transactions.
+pub fn init() {
+    finality::init();
+    durability::init();
+    savepoint::init();
+}
+
+/// Presents a code. `send` has a worker write a step to a code of a table, and tells how that ended.
+pub fn take(
+    function: pg_sys::FunctionCallInfo,
+    code_hash: &str,
+    send: impl Fn(Step, pg_sys::Oid, &str) -> Result<(Update, Counter), Error>,
+) -> Result<Taken, Error> {
+    let is_final = finality::is_final(function);
     // A statement of its own is inside nothing.
-    if !is_final && is_in_trigger(schema_of(function)) || independent::is_worker() {
+    if !is_final && is_in_trigger(schema_of(function)) || is_worker() {
         return Err(Error::InTrigger);
     }
     let in_transaction = TAKE_IN_TRANSACTION.get();
@@ -22,10 +49,10 @@ pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken
     }
     let joins = in_transaction == TakeInTransaction::Join;
     let mut attempts = 0;
-    while attempts < store::ATTEMPTS {
+    while attempts < lifecycle::ATTEMPTS {
         let (presented, locks) = Table::with(function, Access::Write, |codes| {
             let way = Way { is_final, joins };
-            let presented = store::take(codes, code_hash, |step, row, answer| {
+            let presented = lifecycle::take(codes, code_hash, |step, row, answer| {
                 write(step, codes, row, answer, code_hash, way)
             });
             Ok((presented?, codes.locks()))
@@ -36,7 +63,7 @@ pub fn take(function: pg_sys::FunctionCallInfo, code_hash: &str) -> Result<Taken
         };
         // Who waits for the table would wait for this process, and the worker behind him.
         locks.release();
-        match independent::write(step, locks.table, code_hash)? {
+        match send(step, locks.table, code_hash)? {
             (Update::Done, path) => {
                 count(step, path);
                 return Ok(answer);
@@ -67,16 +94,19 @@ fn write(
 ) -> Result<Write, Error> {
     // Held back until its commit, a trigger that waits could not be cancelled.
     let is_quick = is_final && codes.is_plain();
-    let (update, path) = if is_quick && (joins || answer.size() <= undo::RENDERED_BEFORE_COMMIT) {
+    let (update, path) = if is_quick && (joins || answer.size() <= RENDERED_BEFORE_COMMIT) {
         (
             with_this_statement(step, codes, row)?,
             Counter::SpendsStatement,
         )
     } else if joins && !is_final {
-        (step.write(codes, row, Rival::Wait)?, Counter::SpendsJoined)
+        (
+            step.write(codes, row, LockWait::Wait)?,
+            Counter::SpendsJoined,
+        )
     } else if is_own(step, codes, row, code_hash) {
         (
-            rollback::write(step, codes, row, code_hash)?,
+            savepoint::write(step, codes, row, code_hash)?,
             Counter::SpendsJoined,
         )
     } else if codes.wait_for_writer(code_hash) || is_final && codes.wait_for_holders(row) {
@@ -93,16 +123,16 @@ fn write(
 /// Whether what this step builds on vanishes with this transaction, too.
 fn is_own(step: Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> bool {
     match step {
-        Step::Spend => rollback::is_own_put(codes, row, code_hash),
+        Step::Spend => savepoint::is_own_put(codes, row, code_hash),
         Step::Replay | Step::Reuse => row.is_of_this_transaction(),
     }
 }
 
 fn with_this_statement(step: Step, codes: &Table<Code>, row: &Row<Code>) -> Result<Update, Error> {
-    let update = step.write(codes, row, Rival::Wait)?;
+    let update = step.write(codes, row, LockWait::Wait)?;
     if update == Update::Done {
         // A code that a crash spends need not be spent on disk.
-        undo::commit_at_once(!row.has(Code::Run));
+        commit_at_once(!row.has(Code::Run));
     }
     Ok(update)
 }

@@ -3,10 +3,14 @@
 //! TO a savepoint between the two could undo it alone, or a trigger that is deferred; so the transaction remembers
 //! its presentations, and before it commits sees to it that they are written.
 
+use crate::codes::lifecycle::Own;
+use crate::codes::step::Step;
 use crate::error::Error;
-use crate::store::Step;
-use crate::table::{Code, Columns, Rival, Row, Table, Update, as_owner};
-use pgrx::{pg_guard, pg_sys};
+use crate::pg::transaction::{
+    at_end, at_rollback_to_savepoint, fire_deferred_triggers, savepoint, with_snapshot,
+};
+use crate::table::{Code, Columns, LockWait, Row, Table, Update};
+use pgrx::pg_sys;
 use std::cell::RefCell;
 
 type Written = (pg_sys::Oid, String, Step);
@@ -32,7 +36,7 @@ pub fn write(
     row: &Row<Code>,
     code_hash: &str,
 ) -> Result<Update, Error> {
-    let update = step.write(codes, row, Rival::Wait)?;
+    let update = step.write(codes, row, LockWait::Wait)?;
     match remember(step, codes, code_hash) {
         true => Ok(update),
         false => Ok(Update::Gone),
@@ -51,21 +55,19 @@ pub fn remember(step: Step, codes: &Table<Code>, code_hash: &str) -> bool {
     })
 }
 
-/// Whether this transaction spent a code that it had put, even if that was rolled back.
-pub fn remembers_spend(codes: &Table<Code>, code_hash: &str) -> bool {
-    remembers(codes, code_hash, |step| step == Step::Spend)
-}
-
-/// Whether this transaction presented a code after its take, even if that was rolled back.
-pub fn remembers_replay(codes: &Table<Code>, code_hash: &str) -> bool {
-    remembers(codes, code_hash, |step| step != Step::Spend)
-}
-
-fn remembers(codes: &Table<Code>, code_hash: &str, is_it: impl Fn(Step) -> bool) -> bool {
-    WRITTEN.with_borrow(|all| {
-        all.iter()
-            .any(|(table, hash, step)| *table == codes.oid() && hash == code_hash && is_it(*step))
-    })
+/// What this transaction did with a code, even if that was rolled back.
+pub fn own(codes: &Table<Code>, code_hash: &str) -> Own {
+    let did = |is_it: fn(Step) -> bool| {
+        WRITTEN.with_borrow(|all| {
+            all.iter().any(|(table, hash, step)| {
+                *table == codes.oid() && hash == code_hash && is_it(*step)
+            })
+        })
+    };
+    Own {
+        spent: did(|step| step == Step::Spend),
+        presented_again: did(|step| step != Step::Spend),
+    }
 }
 
 /// Remembers a put, where the row alone may not tell that it is this transaction's.
@@ -74,8 +76,7 @@ pub fn note_put(codes: &Table<Code>, code_hash: &str) {
         let put = Put {
             table: codes.oid(),
             code_hash: code_hash.to_owned(),
-            // SAFETY: reads a variable of this backend.
-            savepoint: unsafe { pg_sys::GetCurrentSubTransactionId() },
+            savepoint: savepoint(),
         };
         PUT.with_borrow_mut(|all| all.push(put));
     }
@@ -87,57 +88,36 @@ pub fn is_own_put(codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> bool
     row.is_new() || row.is_of_this_transaction() && PUT.with_borrow(|all| all.iter().any(noted))
 }
 
-/// Registers, once a backend, what writes again and forgets.
+/// Registers, once a process, what writes again and forgets.
 pub fn init() {
-    // SAFETY: the callbacks live as long as the library, which is never unloaded.
-    unsafe {
-        pg_sys::RegisterXactCallback(Some(at_transaction_end), std::ptr::null_mut());
-        pg_sys::RegisterSubXactCallback(Some(at_savepoint_end), std::ptr::null_mut());
-    }
+    at_end(react);
+    at_rollback_to_savepoint(forget_puts_since);
 }
 
-/// What was put after a savepoint is gone with a rollback to it. Later ones have higher numbers.
-#[pg_guard]
-unsafe extern "C-unwind" fn at_savepoint_end(
-    event: pg_sys::SubXactEvent::Type,
-    savepoint: pg_sys::SubTransactionId,
-    _parent: pg_sys::SubTransactionId,
-    _argument: *mut std::ffi::c_void,
-) {
-    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
-        PUT.with_borrow_mut(|all| all.retain(|put| put.savepoint < savepoint));
-    }
+/// What was put after a savepoint is gone with a rollback to it.
+fn forget_puts_since(savepoint: pg_sys::SubTransactionId) {
+    PUT.with_borrow_mut(|all| all.retain(|put| put.savepoint < savepoint));
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn at_transaction_end(
-    event: pg_sys::XactEvent::Type,
-    _argument: *mut std::ffi::c_void,
-) {
-    use pg_sys::XactEvent::*;
+fn react(event: pg_sys::XactEvent::Type) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
     let written = match event {
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE | XACT_EVENT_ABORT => WRITTEN.take(),
         _ => return,
     };
     PUT.take();
     if event != XACT_EVENT_ABORT && !written.is_empty() {
-        write_again(&written);
+        with_snapshot(|| write_again(&written));
     }
 }
 
 fn write_again(written: &[Written]) {
-    // SAFETY: the transaction is still open, and user code has ended.
-    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
     for (table, code_hash, step) in written {
         let again = Table::with_oid(*table, |codes| {
-            if step.write_by_hash(codes, code_hash, Rival::GiveUp)? != Update::Done {
+            if step.write_by_hash(codes, code_hash, LockWait::GiveUp)? != Update::Done {
                 return Ok(());
             }
-            // SAFETY: outside of any query. PostgreSQL itself has fired the deferred triggers of this
-            // transaction already, and would forget those of this write.
-            as_owner(codes.owner(), || unsafe {
-                pg_sys::AfterTriggerFireDeferred()
-            });
+            fire_deferred_triggers(codes.owner());
             match step.is_due(codes, code_hash) {
                 true => Err(Error::Undone(Code::TABLE)),
                 false => Ok(()),
@@ -145,5 +125,4 @@ fn write_again(written: &[Written]) {
         });
         again.unwrap_or_else(|error| error.raise());
     }
-    unsafe { pg_sys::PopActiveSnapshot() };
 }

@@ -20,15 +20,9 @@ pub fn from_timestamp(timestamp: i64) -> i64 {
     timestamp.div_euclid(MICROSECONDS) + EPOCH_2000
 }
 
-/// This instant, as a timestamp.
-pub fn now() -> i64 {
-    // SAFETY: reads the clock.
-    unsafe { pgrx::pg_sys::GetCurrentTimestamp() }
-}
-
-/// The first instant of this second.
-pub fn this_second() -> i64 {
-    now().div_euclid(MICROSECONDS) * MICROSECONDS
+/// The first instant of the second that a timestamp falls in.
+pub fn whole_second(timestamp: i64) -> i64 {
+    timestamp.div_euclid(MICROSECONDS) * MICROSECONDS
 }
 
 /// A number of seconds, in a timestamp's microseconds.

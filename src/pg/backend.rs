@@ -1,10 +1,42 @@
-//! Where in the database the extension is.
+//! What this process is, and what it does beside its transactions: its database, its clock, its latch.
 
-use pgrx::{Spi, pg_sys};
-use std::ffi::CStr;
+use pgrx::{
+    IntoDatum, PgMemoryContexts, Spi, Uuid, direct_function_call, direct_function_call_as_datum,
+    pg_guard, pg_sys,
+};
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr;
+use std::time::Duration;
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this process is a worker. Nothing that runs in one, as a trigger, may wait for another one.
+pub fn is_worker() -> bool {
+    IS_WORKER.get()
+}
+
+/// Says that it is one.
+pub fn become_worker() {
+    IS_WORKER.set(true);
+}
+
+/// The database that it is connected to.
+pub fn database() -> pg_sys::Oid {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// The name of that database.
+pub fn database_name() -> String {
+    // SAFETY: looks a name up.
+    unsafe { text(pg_sys::get_database_name(pg_sys::MyDatabaseId)) }
+}
 
 /// The schema of the extension. `None`: the database does not have it.
-pub fn schema() -> Option<pg_sys::Oid> {
+pub fn extension_schema() -> Option<pg_sys::Oid> {
     // Qualified, since a database may have another search_path.
     let query = "SELECT extnamespace FROM pg_catalog.pg_extension
                  WHERE extname OPERATOR(pg_catalog.=) 'attesto_codes'";
@@ -13,14 +45,182 @@ pub fn schema() -> Option<pg_sys::Oid> {
         .flatten()
 }
 
-/// The name of this database.
-pub fn database_name() -> String {
-    // SAFETY: looks a name up; the database that this backend is connected to has one.
+/// A database of the cluster.
+pub struct Database {
+    pub oid: pg_sys::Oid,
+    /// In whatever encoding the session had that gave it.
+    pub name: String,
+    /// One can connect to it, and it is no template: those must be free of connections to be copied.
+    pub is_open: bool,
+}
+
+/// All of them, in a transaction.
+pub fn databases() -> Vec<Database> {
+    let mut databases = Vec::new();
+    // SAFETY: reads a shared catalog from its first row to its last; each row is read before the
+    // next one is fetched.
     unsafe {
-        let name = pg_sys::get_database_name(pg_sys::MyDatabaseId);
-        match name.is_null() {
-            true => String::new(),
-            false => CStr::from_ptr(name).to_string_lossy().into_owned(),
+        let rel = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as _);
+        let scan = pg_sys::table_beginscan_catalog(rel, 0, ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let row = &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_database>(tuple);
+            databases.push(Database {
+                oid: row.oid,
+                name: text(row.datname.data.as_ptr().cast_mut()),
+                // Below -1: a DROP DATABASE was interrupted.
+                is_open: row.datallowconn && !row.datistemplate && row.datconnlimit >= -1,
+            });
+        }
+        pg_sys::heap_endscan(scan);
+        pg_sys::table_close(rel, pg_sys::AccessShareLock as _);
+    }
+    databases
+}
+
+/// The schema of a function that is being called.
+pub fn schema_of(function: pg_sys::FunctionCallInfo) -> pg_sys::Oid {
+    // SAFETY: fcinfo is that of the running function, whose flinfo is set.
+    unsafe { pg_sys::get_func_namespace((*(*function).flinfo).fn_oid) }
+}
+
+/// The place of this process among all that can run at once.
+pub fn number() -> usize {
+    // SAFETY: reads variables of this process.
+    unsafe {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        return pg_sys::MyProcNumber as usize;
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        return (*pg_sys::MyProc).pgprocno as usize;
+    }
+}
+
+/// Has `react` called when this process ends, while shared memory is still there.
+pub fn at_exit(react: fn()) {
+    // SAFETY: the function lives as long as the library, which is never unloaded.
+    unsafe { pg_sys::before_shmem_exit(Some(exits), pg_sys::Datum::from(react as *mut c_void)) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn exits(_code: i32, react: pg_sys::Datum) {
+    // SAFETY: the argument is the function that `at_exit` was given.
+    let react = unsafe { std::mem::transmute::<*mut c_void, fn()>(react.cast_mut_ptr()) };
+    react();
+}
+
+pub fn pid() -> i32 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::MyProcPid }
+}
+
+/// Whether its transaction is READ ONLY, as all are on a standby.
+pub fn is_read_only() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::XactReadOnly }
+}
+
+/// Whether the server is a standby, or recovers from a crash.
+pub fn is_in_recovery() -> bool {
+    // SAFETY: reads a variable of the server.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Whether it is the postmaster, which loads shared_preload_libraries.
+pub fn is_preloading() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// Whether pg_upgrade runs the server: nothing may be written then.
+pub fn is_in_binary_upgrade() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::IsBinaryUpgrade }
+}
+
+/// This instant, as a timestamp: microseconds.
+pub fn now() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// Random bytes that nobody can guess. `None`: the server has none.
+pub fn random_bytes() -> Option<[u8; 16]> {
+    // SAFETY: takes no arguments.
+    let uuid: Option<Uuid> = unsafe { direct_function_call(pg_sys::gen_random_uuid, &[]) };
+    uuid.map(|uuid| *uuid.as_bytes())
+}
+
+/// NOTIFY, when the transaction commits.
+pub fn notify(channel: &str, payload: &str) {
+    // SAFETY: pg_notify takes two texts, which it copies.
+    unsafe {
+        direct_function_call_as_datum(
+            pg_sys::pg_notify,
+            &[channel.into_datum(), payload.into_datum()],
+        );
+    }
+}
+
+/// An SQLSTATE as its five characters.
+pub fn sqlstate(packed: i32) -> String {
+    // SAFETY: answers a static C string.
+    unsafe { text(pg_sys::unpack_sql_state(packed)) }
+}
+
+/// The text of a C string; empty where there is none.
+unsafe fn text(text: *mut c_char) -> String {
+    match text.is_null() {
+        true => String::new(),
+        // SAFETY: the caller says that it is one.
+        false => unsafe { CStr::from_ptr(text) }
+            .to_string_lossy()
+            .into_owned(),
+    }
+}
+
+/// What wakes a process. It lies in shared memory, which outlives every process.
+#[derive(Clone, Copy)]
+pub struct Latch(*mut pg_sys::Latch);
+
+impl Latch {
+    pub const NONE: Latch = Latch(ptr::null_mut());
+
+    /// That of this process.
+    pub fn mine() -> Latch {
+        // SAFETY: reads a variable of this process.
+        Latch(unsafe { pg_sys::MyLatch })
+    }
+
+    pub fn wake(self) {
+        if !self.0.is_null() {
+            // SAFETY: a latch of some process, which `mine` found.
+            unsafe { pg_sys::SetLatch(self.0) };
         }
     }
+}
+
+/// Waits for this process's latch. True: it was set; false: the time is over.
+pub fn pause(time: Duration) -> bool {
+    // SAFETY: the latch of this process; the postmaster's death ends the process.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        let woken = pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            time.as_millis() as _,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        pgrx::check_for_interrupts!();
+        woken & pg_sys::WL_LATCH_SET as i32 != 0
+    }
+}
+
+/// Does `work`, which begins no transaction, and frees what PostgreSQL allocates for it.
+pub fn freed_afterwards(work: impl FnOnce()) {
+    // SAFETY: nothing comes back from there. The context is deleted where it is dropped.
+    unsafe { PgMemoryContexts::new("attesto_codes").switch_to(|_| work()) };
 }

@@ -1,26 +1,17 @@
 //! Doing something as the owner of a table: what an administrator added to it, a trigger for one, runs with the
 //! owner's rights and never with more, and under settings that no caller chose.
 
-use super::{Columns, Table};
+use super::setting::with_settings;
 use pgrx::pg_sys;
 use std::cell::Cell;
-use std::ffi::CStr;
 
 /// The role that owns a table.
 #[derive(Clone, Copy)]
 pub struct Owner(pg_sys::Oid);
 
-impl<C: Columns> Table<C> {
-    pub fn owner(&self) -> Owner {
-        // SAFETY: rel is open.
-        unsafe { Owner::of(self.rel) }
-    }
-}
-
 impl Owner {
-    pub(super) unsafe fn of(rel: pg_sys::Relation) -> Owner {
-        // SAFETY: an open relation.
-        Owner(unsafe { (*(*rel).rd_rel).relowner })
+    pub fn new(role: pg_sys::Oid) -> Owner {
+        Owner(role)
     }
 }
 
@@ -51,54 +42,10 @@ pub fn foreign_code_ran() -> bool {
 /// Does `work` as `as_owner` does, and with a search_path that nobody but superusers can put something on.
 pub fn as_owner_alone<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
     FOREIGN_CODE_RAN.set(true);
-    as_owner(owner, || {
-        // SAFETY: what is set here ends with this level.
-        let level = unsafe { pg_sys::NewGUCNestLevel() };
-        let inside = pg_sys::GucAction::GUC_ACTION_SAVE;
-        set(c"search_path", c"pg_catalog, pg_temp", inside);
-        // A row is reached by its place.
-        set(c"enable_tidscan", c"on", inside);
-        let result = work();
-        unsafe { pg_sys::AtEOXact_GUC(true, level) };
-        result
-    })
-}
-
-/// SET LOCAL of a setting, with the rights of this extension.
-pub fn set_local(name: &CStr, value: &CStr) {
-    set(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL);
-}
-
-/// Gives this process a setting that is in the place of any other one, and that RESET goes back to.
-pub fn set_for_good(name: &CStr, value: &CStr) {
-    let (source, action) = (
-        pg_sys::GucSource::PGC_S_OVERRIDE,
-        pg_sys::GucAction::GUC_ACTION_SET,
-    );
-    set_from(source, name, value, action);
-}
-
-fn set(name: &CStr, value: &CStr, action: pg_sys::GucAction::Type) {
-    set_from(pg_sys::GucSource::PGC_S_SESSION, name, value, action);
-}
-
-fn set_from(
-    source: pg_sys::GucSource::Type,
-    name: &CStr,
-    value: &CStr,
-    action: pg_sys::GucAction::Type,
-) {
-    // SAFETY: both are C strings, which the call copies.
-    unsafe {
-        pg_sys::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_SUSET,
-            source,
-            action,
-            true,
-            0,
-            false,
-        );
-    }
+    // A row is reached by its place, and so by a tid scan.
+    let settings = [
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"enable_tidscan", c"on"),
+    ];
+    as_owner(owner, || with_settings(&settings, work))
 }

@@ -1,6 +1,6 @@
 //! An error on its way from a worker to the caller.
 
-use crate::failure::{Failure, keep_sqlstate};
+use super::failure::{Failure, keep_sqlstate};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 

@@ -11,15 +11,15 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use pgrx::{PgMemoryContexts, pg_sys};
 
 /// At most one row of N columns.
-pub struct Rows<const N: usize>(Option<[Option<pg_sys::Datum>; N]>);
+pub struct ResultRow<const N: usize>(Option<[Option<pg_sys::Datum>; N]>);
 
-impl<const N: usize> Rows<N> {
-    pub fn none() -> Rows<N> {
-        Rows(None)
+impl<const N: usize> ResultRow<N> {
+    pub fn none() -> ResultRow<N> {
+        ResultRow(None)
     }
 
-    pub fn one(row: [Option<pg_sys::Datum>; N]) -> Rows<N> {
-        Rows(Some(row))
+    pub fn one(row: [Option<pg_sys::Datum>; N]) -> ResultRow<N> {
+        ResultRow(Some(row))
     }
 
     /// Puts the row into a tuplestore, as materialize mode does.
@@ -44,7 +44,7 @@ impl<const N: usize> Rows<N> {
 
 // SAFETY: what is returned is what PostgreSQL expects of a function in materialize mode: NULL, and the
 // rows in the caller's ReturnSetInfo.
-unsafe impl<const N: usize> RetAbi for Rows<N> {
+unsafe impl<const N: usize> RetAbi for ResultRow<N> {
     type Item = Self;
     type Ret = Self;
 
@@ -78,8 +78,8 @@ unsafe impl<const N: usize> RetAbi for Rows<N> {
 }
 
 // SAFETY: the functions say themselves what SQL declares them.
-unsafe impl<const N: usize> SqlTranslatable for Rows<N> {
-    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Rows);
+unsafe impl<const N: usize> SqlTranslatable for ResultRow<N> {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(ResultRow);
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
     const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Err(ArgumentError::Table);
     const RETURN_SQL: Result<ReturnsRef, ReturnsError> =

@@ -1,13 +1,12 @@
 //! What a constraint refuses. PostgreSQL's own error would tell the client and the log the key, or the whole row.
 
-use super::slot::Slot;
+use super::row::Slot;
 use super::tuple::{Reason, insert_index_entries};
 use super::{Columns, Table};
 use crate::error::Error;
-use crate::failure::{Constraint, Failure, catch};
+use crate::pg::failure::{Constraint, Failure, catch};
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
-use std::ffi::CStr;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
 
 impl<C: Columns> Table<C> {
     /// Inserts the index entries of a stored row; where its primary key exists, `exists` is raised.
@@ -31,20 +30,6 @@ impl<C: Columns> Table<C> {
         constraint.schema == schema
             && constraint.table == table
             && without_twin(&constraint.name) == without_twin(&key)
-    }
-
-    /// Those of its schema, of itself and of its primary key.
-    fn names(&self) -> [String; 3] {
-        // SAFETY: names of open relations, each with a NUL byte at its end.
-        unsafe {
-            let of = |rel: pg_sys::Relation| (*(*rel).rd_rel).relname.data.as_ptr();
-            [
-                pg_sys::get_namespace_name(self.schema()).cast_const(),
-                of(self.rel),
-                of(self.pkey),
-            ]
-            .map(|name| CStr::from_ptr(name).to_string_lossy().into_owned())
-        }
     }
 }
 

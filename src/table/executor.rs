@@ -1,16 +1,17 @@
 //! Writing rows the executor's way, where a table has what only the executor honours: triggers, foreign keys,
 //! constraints that were added. A row is reached by its place, so that no statistics decide how.
 
-use super::owner::as_owner_alone;
 use super::row::{Row, Values};
 use super::shape::column_name;
 use super::trigger::Write;
+use super::tuple::end_change;
 use super::{Columns, Table, Update};
 use crate::error::Error;
+use crate::pg::owner::as_owner_alone;
 use pgrx::{FromDatum, pg_sys};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CString, c_char};
 
 thread_local! {
     /// The plan of each statement, which PostgreSQL makes anew where the table has changed.
@@ -112,19 +113,8 @@ impl<C: Columns> Table<C> {
     fn execute(&self, statement: Statement, exists: fn() -> Error) -> u64 {
         let _write = Write::begin();
         let written = self.constrained(exists, || as_owner_alone(self.owner(), || run(&statement)));
-        self.end_change();
+        end_change();
         written
-    }
-
-    /// Qualified, as SQL text has it.
-    fn name(&self) -> String {
-        // SAFETY: names of an open table, quoted by PostgreSQL.
-        unsafe {
-            let schema = pg_sys::get_namespace_name(self.schema());
-            let name = (*(*self.rel).rd_rel).relname.data.as_ptr();
-            let name = pg_sys::quote_qualified_identifier(schema, name);
-            CStr::from_ptr(name).to_string_lossy().into_owned()
-        }
     }
 
     fn name_of(&self, at: usize) -> String {

@@ -1,9 +1,8 @@
 //! Locks of rows and of keys, and who waits for them.
 
-use super::row::{Row, Values};
-use super::slot::Slot;
-use super::{Columns, Rival, Table, Update};
-use crate::secret;
+use super::row::{Row, Slot, Values};
+use super::{Columns, LockWait, Table, Update};
+use crate::oauth::digest;
 use pgrx::{check_for_interrupts, pg_sys};
 use std::ptr;
 use std::slice;
@@ -39,12 +38,14 @@ impl Purpose {
 impl<C: Columns> Table<C> {
     /// Locks a row version until this transaction ends. It waits for those who hold the row, and for nobody else:
     /// an update that waits queues up with others who want the row, and would have to wait for them, too.
-    pub(super) fn lock_row(&self, row: &Row<C>, purpose: Purpose, rival: Rival) -> Update {
+    pub(super) fn lock_row(&self, row: &Row<C>, purpose: Purpose, wait: LockWait) -> Update {
         loop {
             check_for_interrupts!();
             match try_lock(self.rel, &row.slot, purpose) {
                 pg_sys::TM_Result::TM_Ok => return Update::Done,
-                pg_sys::TM_Result::TM_WouldBlock if rival == Rival::GiveUp => return Update::Busy,
+                pg_sys::TM_Result::TM_WouldBlock if wait == LockWait::GiveUp => {
+                    return Update::Busy;
+                }
                 pg_sys::TM_Result::TM_WouldBlock => {
                     wait_for_holders(self.rel, row, purpose);
                 }
@@ -185,7 +186,7 @@ pub fn is_awaited() -> bool {
 /// Keeps others from locking the same key of the table in a conflicting way until this transaction
 /// ends, whether there is a row or not. Two keys may share a lock.
 pub fn lock_key<C: Columns>(table: &Table<C>, key: &str, mode: u32) {
-    let number = pg_sys::Oid::from(secret::number(key));
+    let number = pg_sys::Oid::from(digest::number(key));
     // SAFETY: object locks of a table's own oid are nobody else's.
     unsafe { pg_sys::LockDatabaseObject(table.oid(), number, 0, mode as pg_sys::LOCKMODE) };
 }

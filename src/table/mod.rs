@@ -16,11 +16,9 @@ mod conflict;
 mod executor;
 mod index;
 mod lock;
-mod owner;
 mod row;
 mod scan;
 mod shape;
-mod slot;
 mod trigger;
 mod tuple;
 mod write;
@@ -28,15 +26,16 @@ mod write;
 pub use self::columns::{Code, Columns, Family, Run, Token};
 pub use self::index::Index;
 pub use self::lock::{is_awaited, lock_key};
-pub use self::owner::{Owner, as_owner, foreign_code_ran, set_for_good, set_local};
 pub use self::row::{Row, Values};
 pub use self::scan::{Key, Walk};
-pub use self::shape::Obstacle;
-pub use self::trigger::{is_in_trigger, triggers_at_once};
+pub use self::trigger::is_in_trigger;
 
 use self::index::open_key;
 use crate::error::Error;
+use crate::pg::backend::schema_of;
+use crate::pg::owner::Owner;
 use pgrx::pg_sys;
+use std::ffi::CStr;
 use std::marker::PhantomData;
 
 /// What a function is about to do with the table.
@@ -48,7 +47,7 @@ pub enum Access {
 
 /// What to do about an open transaction that holds the row.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Rival {
+pub enum LockWait {
     Wait,
     GiveUp,
 }
@@ -94,15 +93,9 @@ pub struct Table<C: Columns> {
     columns: PhantomData<C>,
 }
 
-/// The schema of the called function, which is that of the tables: only who may replace the
-/// extension's own objects can put others there.
-pub fn schema_of(function: pg_sys::FunctionCallInfo) -> pg_sys::Oid {
-    // SAFETY: fcinfo is that of the running function, whose flinfo is set.
-    unsafe { pg_sys::get_func_namespace((*(*function).flinfo).fn_oid) }
-}
-
 impl<C: Columns> Table<C> {
-    /// Opens the table beside the called function for the time of `work`.
+    /// Opens the table beside the called function for the time of `work`: only who may replace the extension's own
+    /// objects can put others there.
     pub fn with<T>(
         function: pg_sys::FunctionCallInfo,
         access: Access,
@@ -246,6 +239,12 @@ impl<C: Columns> Table<C> {
         self.is_plain
     }
 
+    /// Whether somebody follows its changes.
+    fn is_followed(&self) -> bool {
+        // SAFETY: rel is open.
+        unsafe { shape::is_followed(self.rel) }
+    }
+
     /// Whether this transaction made it, so that nobody else can see it.
     pub fn is_new(&self) -> bool {
         // SAFETY: rel is open. It names the subtransaction that made it, 0 for none.
@@ -256,6 +255,37 @@ impl<C: Columns> Table<C> {
     pub fn schema(&self) -> pg_sys::Oid {
         // SAFETY: rel is open.
         unsafe { (*(*self.rel).rd_rel).relnamespace }
+    }
+
+    /// Its name, qualified, as SQL text has it.
+    pub fn name(&self) -> String {
+        // SAFETY: names of an open table, quoted by PostgreSQL.
+        unsafe {
+            let schema = pg_sys::get_namespace_name(self.schema());
+            let name = (*(*self.rel).rd_rel).relname.data.as_ptr();
+            let name = pg_sys::quote_qualified_identifier(schema, name);
+            CStr::from_ptr(name).to_string_lossy().into_owned()
+        }
+    }
+
+    /// Those of its schema, of itself and of its primary key.
+    fn names(&self) -> [String; 3] {
+        // SAFETY: names of open relations, each with a NUL byte at its end.
+        unsafe {
+            let of = |rel: pg_sys::Relation| (*(*rel).rd_rel).relname.data.as_ptr();
+            [
+                pg_sys::get_namespace_name(self.schema()).cast_const(),
+                of(self.rel),
+                of(self.pkey),
+            ]
+            .map(|name| CStr::from_ptr(name).to_string_lossy().into_owned())
+        }
+    }
+
+    /// Whose rights the code of its triggers and indexes has.
+    pub fn owner(&self) -> Owner {
+        // SAFETY: rel is open.
+        unsafe { shape::owner(self.rel) }
     }
 
     /// Its size, in blocks.

@@ -1,6 +1,6 @@
 //! Finding rows by an index.
 
-use super::slot::Slot;
+use super::row::Slot;
 use super::{Columns, Index, Row, Table};
 use crate::error::Error;
 use pgrx::{IntoDatum, check_for_interrupts, pg_sys};

@@ -2,25 +2,11 @@
 //! administrator may have changed it: what was added is honoured, or it is an obstacle and refused.
 
 use super::Columns;
+use crate::error::Obstacle;
+use crate::pg::owner::Owner;
 use pgrx::{IntoDatum, direct_function_call, pg_sys};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-
-/// What no write to the table could honour.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Obstacle {
-    /// A column that the extension did not make: a dump names every column, and the table that it is
-    /// restored into, which is made anew, does not have this one.
-    Column,
-    /// A rule says what to do instead of a write.
-    Rule,
-    /// Row-level security that its owner, too, is subject to.
-    RowSecurity,
-    Partitioned,
-    ForeignTable,
-    /// Another table inherits from it, or it from another one.
-    Inheritance,
-}
 
 /// What is in the table's place, if it is not a table of its own with its own storage.
 pub unsafe fn kind_obstacle(rel: pg_sys::Relation) -> Option<Obstacle> {
@@ -193,6 +179,12 @@ pub unsafe fn column_name(rel: pg_sys::Relation, at: usize) -> String {
             .to_string_lossy()
             .into_owned()
     }
+}
+
+/// Whose rights the code of its triggers and indexes has.
+pub unsafe fn owner(rel: pg_sys::Relation) -> Owner {
+    // SAFETY: rel is open.
+    Owner::new(unsafe { (*(*rel).rd_rel).relowner })
 }
 
 unsafe fn natts(rel: pg_sys::Relation) -> usize {

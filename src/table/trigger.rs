@@ -2,8 +2,8 @@
 
 use super::Table;
 use super::columns::{Code, Family, Run, Token};
-use crate::list::elements;
-use pgrx::{direct_function_call, pg_sys};
+use crate::pg::statement::{is_trigger_pending, trigger_depth, written_by_client};
+use pgrx::pg_sys;
 use std::cell::Cell;
 
 thread_local! {
@@ -31,14 +31,11 @@ impl Drop for Write {
 /// statement on such a table, or one that was deferred to the end of this transaction.
 pub fn is_in_trigger(schema: pg_sys::Oid) -> bool {
     WRITES.get() > 0
-        || depth() > 0 && {
+        || trigger_depth() > 0 && {
             let tables = tables_in(schema);
             match written_by_client() {
                 Some(written) => written.iter().any(|oid| tables.contains(oid)),
-                // SAFETY: looks through the triggers that wait for the end of this transaction.
-                None => tables
-                    .into_iter()
-                    .any(|oid| unsafe { pg_sys::AfterTriggerPendingOnRel(oid) }),
+                None => tables.into_iter().any(is_trigger_pending),
             }
         }
 }
@@ -53,43 +50,4 @@ fn tables_in(schema: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     .iter()
     .filter_map(|oid_in| oid_in(schema))
     .collect()
-}
-
-/// The tables that the client's statement writes. `None`: it is none that writes one by itself, as COMMIT, or is over:
-/// what runs then was deferred.
-fn written_by_client() -> Option<Vec<pg_sys::Oid>> {
-    // SAFETY: reads the statement that the client has sent; the tables of its plan are counted from 1.
-    unsafe {
-        let portal = pg_sys::ActivePortal.as_ref()?;
-        let mut written = Vec::new();
-        for statement in elements(portal.stmts) {
-            let statement = &*statement.ptr_value.cast::<pg_sys::PlannedStmt>();
-            if statement.commandType == pg_sys::CmdType::CMD_UTILITY {
-                return None;
-            }
-            let tables = elements(statement.rtable);
-            for place in elements(statement.resultRelations) {
-                let table = tables.get(place.int_value as usize - 1)?;
-                written.push((*table.ptr_value.cast::<pg_sys::RangeTblEntry>()).relid);
-            }
-        }
-        Some(written)
-    }
-}
-
-/// How many triggers of any table are running, one inside the other.
-fn depth() -> i32 {
-    // SAFETY: takes no arguments.
-    unsafe { direct_function_call(pg_sys::pg_trigger_depth, &[]) }.unwrap_or(0)
-}
-
-/// Lets no trigger of this transaction be deferred to its end, where nothing could be told of what became of the
-/// write.
-pub fn triggers_at_once() {
-    let mut all = pg_sys::ConstraintsSetStmt {
-        type_: pg_sys::NodeTag::T_ConstraintsSetStmt,
-        ..Default::default()
-    };
-    // SAFETY: SET CONSTRAINTS ALL IMMEDIATE.
-    unsafe { pg_sys::AfterTriggerSetState(&mut all) };
 }

@@ -1,8 +1,9 @@
 //! Writing rows, and the index entries that lead to them.
 
-use super::owner::{Owner, as_owner_alone};
-use super::slot::Slot;
-use super::{Rival, Update};
+use super::row::Slot;
+use super::shape::owner;
+use super::{LockWait, Update};
+use crate::pg::owner::as_owner_alone;
 use pgrx::{PgBox, pg_sys};
 use std::ptr;
 
@@ -32,7 +33,7 @@ pub fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, reason: Reason) 
         let insert = || insert_entries(relation, slot, reason);
         match calls_functions(relation) {
             // Whose they are must not get the rights of who calls, or of a worker.
-            true => as_owner_alone(Owner::of(rel), insert),
+            true => as_owner_alone(owner(rel), insert),
             false => insert(),
         }
         pg_sys::ExecCloseIndices(relation);
@@ -77,7 +78,7 @@ pub fn update_tuple(
     rel: pg_sys::Relation,
     old: &Slot,
     new: &Slot,
-    rival: Rival,
+    wait: LockWait,
 ) -> Result<Option<Reason>, Update> {
     let mut failure = pg_sys::TM_FailureData::default();
     let mut lock = pg_sys::LockTupleMode::LockTupleExclusive;
@@ -99,7 +100,7 @@ pub fn update_tuple(
                 command,
                 snapshot,
                 ptr::null_mut(),
-                rival == Rival::Wait,
+                wait == LockWait::Wait,
                 &mut failure,
                 &mut lock,
                 &mut entries,
@@ -160,4 +161,16 @@ pub fn insert_tuple(rel: pg_sys::Relation, new: &Slot) {
             pg_sys::ffi::pg_guard_ffi_boundary(|| insert(rel, new.0, command, 0, ptr::null_mut()));
         }
     }
+}
+
+/// Raises PostgreSQL's own error where a publication could not carry the change to its subscribers.
+pub fn check_identity(rel: pg_sys::Relation, command: pg_sys::CmdType::Type) {
+    // SAFETY: rel is open.
+    unsafe { pg_sys::CheckCmdReplicaIdentity(rel, command) };
+}
+
+/// Lets later statements, and later calls in this one, see what was written.
+pub fn end_change() {
+    // SAFETY: as the executor does after each statement.
+    unsafe { pg_sys::CommandCounterIncrement() };
 }

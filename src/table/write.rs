@@ -2,11 +2,10 @@
 //! executor where it is not. Either does all that PostgreSQL does for such a statement (docs/writes.md).
 
 use super::lock::Purpose;
+use super::row::Slot;
 use super::row::{Row, Values};
-use super::shape::is_followed;
-use super::slot::Slot;
-use super::tuple::{Reason, delete_tuple, insert_tuple, update_tuple};
-use super::{Columns, Rival, Table, Update};
+use super::tuple::{Reason, check_identity, delete_tuple, end_change, insert_tuple, update_tuple};
+use super::{Columns, LockWait, Table, Update};
 use crate::error::Error;
 use pgrx::pg_sys;
 
@@ -21,21 +20,21 @@ impl<C: Columns> Table<C> {
         slot.fill(None, &values);
         insert_tuple(self.rel, &slot);
         self.insert_index_entries(&slot, Reason::Inserted, exists);
-        self.end_change();
+        end_change();
         Ok(())
     }
 
     /// Replaces a row version by a newer one.
-    pub fn update(&self, row: &Row<C>, values: Values<C>, rival: Rival) -> Result<Update, Error> {
+    pub fn update(&self, row: &Row<C>, values: Values<C>, wait: LockWait) -> Result<Update, Error> {
         if self.is_plain {
             // Most rows are held by nobody, and need no lock of their own.
-            let update = self.replace(row, &values, Rival::GiveUp);
+            let update = self.replace(row, &values, LockWait::GiveUp);
             if update != Update::Busy {
                 return Ok(update);
             }
         }
-        match self.lock_row(row, Purpose::of_update(self, &values), rival) {
-            Update::Done if self.is_plain => Ok(self.replace(row, &values, Rival::Wait)),
+        match self.lock_row(row, Purpose::of_update(self, &values), wait) {
+            Update::Done if self.is_plain => Ok(self.replace(row, &values, LockWait::Wait)),
             Update::Done => self.update_by_executor(row, &values),
             update => Ok(update),
         }
@@ -44,14 +43,14 @@ impl<C: Columns> Table<C> {
     /// Removes a row that nobody holds.
     pub fn delete(&self, row: &Row<C>) -> Result<Update, Error> {
         if !self.is_plain {
-            return match self.lock_row(row, Purpose::KeyChange, Rival::GiveUp) {
+            return match self.lock_row(row, Purpose::KeyChange, LockWait::GiveUp) {
                 Update::Done => self.delete_by_executor(row),
                 update => Ok(update),
             };
         }
         let update = self.remove(row);
         if update == Update::Done {
-            self.end_change();
+            end_change();
         }
         Ok(update)
     }
@@ -59,9 +58,8 @@ impl<C: Columns> Table<C> {
     /// Writes a row that nobody holds anew. Where that looks like an update to nobody else it is put at another
     /// place: an update would fill the room that its page keeps for heap-only updates.
     pub fn rewrite(&self, row: &Row<C>, values: Values<C>) -> Result<Update, Error> {
-        // SAFETY: rel is open.
-        if !self.is_plain || unsafe { is_followed(self.rel) } {
-            return self.update(row, values, Rival::GiveUp);
+        if !self.is_plain || self.is_followed() {
+            return self.update(row, values, LockWait::GiveUp);
         }
         let slot = Slot::of(self.rel);
         slot.fill(Some(&row.slot), &values);
@@ -69,38 +67,26 @@ impl<C: Columns> Table<C> {
         if update == Update::Done {
             insert_tuple(self.rel, &slot);
             self.insert_index_entries(&slot, Reason::Updated, || Error::Damaged);
-            self.end_change();
+            end_change();
         }
         Ok(update)
     }
 
-    fn replace(&self, row: &Row<C>, values: &Values<C>, rival: Rival) -> Update {
-        self.check_identity(pg_sys::CmdType::CMD_UPDATE);
+    fn replace(&self, row: &Row<C>, values: &Values<C>, wait: LockWait) -> Update {
+        check_identity(self.rel, pg_sys::CmdType::CMD_UPDATE);
         let slot = Slot::of(self.rel);
         slot.fill(Some(&row.slot), values);
-        match update_tuple(self.rel, &row.slot, &slot, rival) {
+        match update_tuple(self.rel, &row.slot, &slot, wait) {
             Ok(None) => {}
             Ok(Some(reason)) => self.insert_index_entries(&slot, reason, || Error::Damaged),
             Err(update) => return update,
         }
-        self.end_change();
+        end_change();
         Update::Done
     }
 
     fn remove(&self, row: &Row<C>) -> Update {
-        self.check_identity(pg_sys::CmdType::CMD_DELETE);
+        check_identity(self.rel, pg_sys::CmdType::CMD_DELETE);
         delete_tuple(self.rel, &row.slot)
-    }
-
-    /// Raises PostgreSQL's own error where a publication could not carry the change to its subscribers.
-    fn check_identity(&self, command: pg_sys::CmdType::Type) {
-        // SAFETY: rel is open.
-        unsafe { pg_sys::CheckCmdReplicaIdentity(self.rel, command) };
-    }
-
-    /// Lets later statements, and later calls in this one, see what was written.
-    pub(super) fn end_change(&self) {
-        // SAFETY: as the executor does after each statement.
-        unsafe { pg_sys::CommandCounterIncrement() };
     }
 }

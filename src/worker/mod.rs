@@ -31,31 +31,28 @@
 //!   cannot tell the two apart, and nothing is handed out in either.
 //! - The server crashes: what was answered `Done` was flushed before.
 //!
-//! There are two ways to a worker. `errand` starts one for each order and needs no configuration;
-//! `resident` keeps one for each database while there is work, which needs shared memory and so
+//! There are two ways to a worker. `oneshot` starts one for each order and needs no configuration;
+//! `resident` keeps one for each database while there is work, which needs the queue in shared memory and so
 //! shared_preload_libraries, and commits the orders that wait together in one transaction.
 //!
-//! Sweeps are errands, too, so that they commit in small steps and hold no row for long. With preload
-//! `launcher` sends them.
+//! A sweep has a one-shot worker, too, so that it commits in small batches and holds no row for long. With preload
+//! `launcher` starts them.
 
-mod commit;
-mod desk;
-mod errand;
 mod launcher;
+mod oneshot;
+mod orders;
 mod process;
-mod report;
+mod queue;
 mod resident;
 
-pub use self::errand::sweep;
-pub use self::process::{
-    in_transaction, in_transaction_of_owner, is_worker, or_roll_back, replication_role,
-    set_replication_role, wait_at_most,
-};
-pub use self::report::Report;
+pub use self::oneshot::sweep;
 
-use crate::counters::Counter;
+use crate::codes::counters::Counter;
+use crate::codes::step::Step;
 use crate::error::Error;
-use crate::store::Step;
+use crate::pg::backend::{database, is_preloading, pause, pid};
+use crate::pg::report::Report;
+use crate::pg::transaction::replication_role;
 use crate::table::Update;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
 use pgrx::{PgLogLevel, pg_sys};
@@ -97,8 +94,7 @@ impl Order {
 
     fn new(step: Step, table: pg_sys::Oid, hash: &str) -> Result<Order, Error> {
         let mut order = Order {
-            // SAFETY: reads a variable of this backend.
-            database: unsafe { pg_sys::MyDatabaseId },
+            database: database(),
             replication_role: replication_role(),
             table,
             step,
@@ -130,9 +126,7 @@ pub enum Outcome {
 
 /// Before the server starts its first backend, or when a session loads the library.
 pub fn init() {
-    process::init();
-    // SAFETY: reads a variable of the postmaster.
-    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+    if is_preloading() {
         resident::init();
         launcher::init();
     }
@@ -143,7 +137,7 @@ pub fn write(step: Step, table: pg_sys::Oid, code_hash: &str) -> Result<(Update,
     let order = Order::new(step, table, code_hash)?;
     let (outcome, way) = match resident::send(order)? {
         Some(outcome) => (outcome, Counter::SpendsResident),
-        None => (errand::carry_out(order)?, Counter::SpendsOneshot),
+        None => (oneshot::carry_out(order)?, Counter::SpendsOneshot),
     };
     match outcome {
         Outcome::Done => Ok((Update::Done, way)),
@@ -171,8 +165,7 @@ fn start(
             .set_function(function)
             .set_argument(argument)
             .set_restart_time(None)
-            // SAFETY: reads a variable of this backend.
-            .set_notify_pid(unsafe { pg_sys::MyProcPid })
+            .set_notify_pid(pid())
             .enable_spi_access()
             .load_dynamic();
         match worker {
@@ -182,32 +175,5 @@ fn start(
             }
             Err(_) => return Err(failure),
         }
-    }
-}
-
-fn reload_settings() {
-    // SAFETY: what every process of PostgreSQL does after SIGHUP, outside of a transaction.
-    unsafe {
-        if pg_sys::ConfigReloadPending != 0 {
-            pg_sys::ConfigReloadPending = 0;
-            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
-        }
-    }
-}
-
-/// Waits for this process's latch. True: it was set; false: the time is over.
-fn pause(time: Duration) -> bool {
-    // SAFETY: the latch of this process; the postmaster's death ends the process.
-    unsafe {
-        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-        let woken = pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events as i32,
-            time.as_millis() as _,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-        pgrx::check_for_interrupts!();
-        woken & pg_sys::WL_LATCH_SET as i32 != 0
     }
 }

@@ -1,21 +1,22 @@
-//! A worker for one errand, started by the caller. The errand and its answer lie in a piece of dynamic
+//! A worker for one piece of work, started by the caller. The work and its answer lie in a piece of dynamic
 //! shared memory that lives as long as one of the two looks at it.
 
-use super::commit::commit_patiently;
-use super::process::connect;
-use super::{Order, Outcome, pause, start};
+use super::orders::commit_patiently;
+use super::process::{ONESHOT, SWEEPER, connect};
+use super::{Order, Outcome, start};
+use crate::codes::sweep::{Sweep, Swept};
 use crate::error::Error;
-use crate::sweep::{Sweep, Swept};
+use crate::pg::backend::{Latch, pause};
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
-use pgrx::{IntoDatum, pg_guard, pg_sys};
+use pgrx::{IntoDatum, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a worker is sent for (`W`), and what it comes back with (`A`).
+/// What a worker is to do (`W`), and what came of it (`A`).
 #[repr(C)]
-struct Errand<W, A> {
+struct Segment<W, A> {
     work: W,
-    caller: *mut pg_sys::Latch,
+    caller: Latch,
     answer: A,
     /// Whether the answer is there.
     answered: AtomicBool,
@@ -23,26 +24,14 @@ struct Errand<W, A> {
 
 /// Writes a step of a code's life.
 pub fn carry_out(order: Order) -> Result<Outcome, Error> {
-    let answer = send(
-        "attesto_codes_oneshot",
-        order,
-        Outcome::Unknown,
-        Error::NoWorker,
-        None,
-    )?;
+    let answer = send(ONESHOT, order, Outcome::Unknown, Error::NoWorker, None)?;
     Ok(answer.unwrap_or(Outcome::Unknown))
 }
 
 /// Removes what is due in a database.
 pub fn sweep(sweep: Sweep, patience: Option<Duration>) -> Result<Swept, Error> {
     let nothing = Swept::default();
-    let answer = send(
-        "attesto_codes_sweeper",
-        sweep,
-        nothing,
-        Error::NoSweeper,
-        patience,
-    )?;
+    let answer = send(SWEEPER, sweep, nothing, Error::NoSweeper, patience)?;
     answer.ok_or(Error::SweepEnded)
 }
 
@@ -55,22 +44,22 @@ fn send<W: Copy, A: Copy>(
     failure: Error,
     patience: Option<Duration>,
 ) -> Result<Option<A>, Error> {
-    // SAFETY: the segment is as large as the errand, aligned by PostgreSQL, and mapped until it is
+    // SAFETY: the segment is large enough, aligned by PostgreSQL, and mapped until it is
     // detached below, or by the resource owner after an ERROR. The answer is read after the worker
     // has said that it is there, and not written after that.
     unsafe {
-        let segment = pg_sys::dsm_create(size_of::<Errand<W, A>>(), 0);
-        let errand = pg_sys::dsm_segment_address(segment).cast::<Errand<W, A>>();
-        errand.write(Errand {
+        let memory = pg_sys::dsm_create(size_of::<Segment<W, A>>(), 0);
+        let segment = pg_sys::dsm_segment_address(memory).cast::<Segment<W, A>>();
+        segment.write(Segment {
             work,
-            caller: pg_sys::MyLatch,
+            caller: Latch::mine(),
             answer,
             answered: AtomicBool::new(false),
         });
-        let handle = pg_sys::dsm_segment_handle(segment) as i32;
+        let handle = pg_sys::dsm_segment_handle(memory) as i32;
         let answer = start(function, handle.into_datum(), failure)
-            .map(|worker| wait(worker, &(*errand).answered, patience).then(|| (*errand).answer));
-        pg_sys::dsm_detach(segment);
+            .map(|worker| wait(worker, &(*segment).answered, patience).then(|| (*segment).answer));
+        pg_sys::dsm_detach(memory);
         answer
     }
 }
@@ -102,10 +91,9 @@ fn wait(
     }
 }
 
-#[pg_guard]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn attesto_codes_oneshot(argument: pg_sys::Datum) {
-    // SAFETY: the argument is the handle of a segment that `carry_out` made.
+/// The worker of `carry_out`. The argument is the handle of its segment.
+pub unsafe fn write(argument: pg_sys::Datum) {
+    // SAFETY: as the caller says.
     unsafe {
         serve(argument, |order: &Order| {
             connect(Some(order.database));
@@ -114,10 +102,9 @@ pub extern "C-unwind" fn attesto_codes_oneshot(argument: pg_sys::Datum) {
     }
 }
 
-#[pg_guard]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn attesto_codes_sweeper(argument: pg_sys::Datum) {
-    // SAFETY: the argument is the handle of a segment that `sweep` made.
+/// The worker of `sweep`. The argument is the handle of its segment.
+pub unsafe fn remove(argument: pg_sys::Datum) {
+    // SAFETY: as the caller says.
     unsafe {
         serve(argument, |sweep: &Sweep| {
             connect(Some(sweep.database));
@@ -126,22 +113,22 @@ pub extern "C-unwind" fn attesto_codes_sweeper(argument: pg_sys::Datum) {
     }
 }
 
-/// Does the work of an errand. The argument is the handle of a segment that holds one.
+/// Does the work of a segment.
 unsafe fn serve<W, A>(argument: pg_sys::Datum, work: impl FnOnce(&W) -> A) {
     // SAFETY: a segment that is not there means that the caller is gone: there is nothing to do. The
     // mapping is pinned because the transactions of the work come and go before it is read again.
     unsafe {
         pg_sys::CurrentResourceOwner =
             pg_sys::ResourceOwnerCreate(std::ptr::null_mut(), c"attesto_codes".as_ptr());
-        let segment = pg_sys::dsm_attach(argument.value() as pg_sys::dsm_handle);
-        if segment.is_null() {
+        let memory = pg_sys::dsm_attach(argument.value() as pg_sys::dsm_handle);
+        if memory.is_null() {
             return;
         }
-        pg_sys::dsm_pin_mapping(segment);
-        let errand = pg_sys::dsm_segment_address(segment).cast::<Errand<W, A>>();
-        let answer = work(&(*errand).work);
-        (*errand).answer = answer;
-        (*errand).answered.store(true, Ordering::Release);
-        pg_sys::SetLatch((*errand).caller);
+        pg_sys::dsm_pin_mapping(memory);
+        let segment = pg_sys::dsm_segment_address(memory).cast::<Segment<W, A>>();
+        let answer = work(&(*segment).work);
+        (*segment).answer = answer;
+        (*segment).answered.store(true, Ordering::Release);
+        (*segment).caller.wake();
     }
 }

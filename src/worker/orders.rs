@@ -1,15 +1,15 @@
 //! How a worker carries out orders: together in one transaction where it can, else each in one of its own.
 
-use super::process::{
-    in_transaction_of_owner, or_roll_back, run_at_most, set_replication_role, wait_at_most,
-};
-use super::{Order, Outcome, PATIENCE, PAUSE, pause};
+use super::{Order, Outcome, PATIENCE, PAUSE};
+use crate::commit::{flush_on_commit, savepoint};
 use crate::error::Error;
-use crate::table::{
-    Code, Owner, Rival, Table, Update, as_owner, foreign_code_ran, triggers_at_once,
+use crate::pg::backend::pause;
+use crate::pg::owner::{Owner, foreign_code_ran};
+use crate::pg::transaction::{
+    discard_session, in_transaction_of_owner, or_roll_back, run_at_most, set_replication_role,
+    triggers_at_once, wait_at_most,
 };
-use crate::{rollback, undo};
-use pgrx::pg_sys;
+use crate::table::{Code, LockWait, Table, Update};
 use std::time::{Duration, Instant};
 
 /// How long an order may at least wait for a lock.
@@ -24,7 +24,7 @@ pub fn commit(orders: &[(Order, Instant)]) -> Vec<Outcome> {
     let together = or_roll_back(|| {
         in_transaction_of_owner(|| (carry_out_together(orders, &mut owner), owner))
     });
-    forget_session(owner);
+    forget_foreign_code(owner);
     let mut outcomes = together.unwrap_or_else(|_| vec![Outcome::Alone; orders.len()]);
     for ((order, deadline), outcome) in orders.iter().zip(&mut outcomes) {
         if let Outcome::Alone = outcome {
@@ -38,7 +38,7 @@ pub fn commit(orders: &[(Order, Instant)]) -> Vec<Outcome> {
 
 /// Those of the first one's table, whose owner commits: what an index of his leaves for the commit has his rights.
 fn carry_out_together(orders: &[(Order, Instant)], owner: &mut Option<Owner>) -> Vec<Outcome> {
-    undo::flush_on_commit();
+    flush_on_commit();
     let of_first = |order: &Order| {
         orders
             .first()
@@ -71,7 +71,7 @@ fn carry_out(order: &Order, owner: &mut Option<Owner>) -> Outcome {
 fn write_order(order: &Order, codes: &Table<Code>) -> Result<Update, Error> {
     order
         .step
-        .write_by_hash(codes, order.code_hash(), Rival::GiveUp)
+        .write_by_hash(codes, order.code_hash(), LockWait::GiveUp)
 }
 
 fn outcome(update: Update) -> Outcome {
@@ -87,7 +87,7 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
     let mut owner = None;
     let committed = or_roll_back(|| {
         in_transaction_of_owner(|| {
-            undo::flush_on_commit();
+            flush_on_commit();
             set_replication_role(order.replication_role);
             triggers_at_once();
             let patience = deadline.saturating_duration_since(Instant::now());
@@ -98,7 +98,7 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
                 owner = Some(codes.owner());
                 let update = write_order(order, codes)?;
                 if update == Update::Done {
-                    rollback::remember(order.step, codes, order.code_hash());
+                    savepoint::remember(order.step, codes, order.code_hash());
                 }
                 Ok(update)
             });
@@ -106,33 +106,15 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
             (update.map_or(Outcome::Busy, outcome), owner)
         })
     });
-    forget_session(owner);
+    forget_foreign_code(owner);
     committed.unwrap_or_else(|failure| Outcome::Failed(failure.into()))
 }
 
-// Not among pgrx's bindings.
-unsafe extern "C-unwind" {
-    fn Async_UnlistenAll();
-}
-
-/// What an administrator's code has left in this session is not for the next order: as DISCARD ALL, but for the
-/// plans. To drop it may run such code again.
-fn forget_session(owner: Option<Owner>) {
-    let Some(owner) = owner.filter(|_| foreign_code_ran()) else {
-        return;
-    };
-    in_transaction_of_owner(|| {
-        // SAFETY: as DISCARD ALL does it, in a transaction.
-        as_owner(owner, || unsafe {
-            pg_sys::PortalHashTableDeleteAll();
-            pg_sys::ResetAllOptions();
-            pg_sys::DropAllPreparedStatements();
-            pg_sys::ffi::pg_guard_ffi_boundary(|| Async_UnlistenAll());
-            pg_sys::LockReleaseAll(pg_sys::USER_LOCKMETHOD as u16, true);
-            pg_sys::ResetTempTableNamespace();
-        });
-        ((), Some(owner))
-    });
+/// What an administrator's code has left in this session is not for the next order.
+fn forget_foreign_code(owner: Option<Owner>) {
+    if let Some(owner) = owner.filter(|_| foreign_code_ran()) {
+        in_transaction_of_owner(|| (discard_session(owner), Some(owner)));
+    }
 }
 
 /// Carries out one order, again and again while it finds a lock and there is patience left.

@@ -1,13 +1,13 @@
-//! The desk that callers and resident workers share: orders in one slot for each backend, the queue of
+//! The queue that callers and resident workers share: one request for each backend, the order of
 //! those that wait, and the workers of the databases. It lies in shared memory, under one lock;
-//! whoever changes a slot sets the latch of the other side.
+//! whoever changes a request wakes the other side.
 //!
-//! A backend that dies leaves its slot behind: the next backend in its place overwrites it, and the
+//! A backend that dies leaves its request behind: the next backend in its place overwrites it, and the
 //! ticket keeps an answer from reaching the wrong order.
 
 use super::{Order, Outcome, PATIENCE};
-use pgrx::{PGRXSharedMemory, pg_sys};
-use std::ptr;
+use crate::pg::backend::{Latch, now};
+use pgrx::{PGRXSharedMemory, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
 use std::time::Instant;
 
 /// Backends beyond this many, and databases beyond that many, start a worker for each order.
@@ -23,15 +23,15 @@ enum State {
     Idle,
     Waiting,
     /// In the hands of the worker with this pid.
-    Taken(i32),
+    Fetched(i32),
     Answered(Outcome),
 }
 
 #[derive(Clone, Copy)]
-struct Slot {
+struct Request {
     state: State,
     ticket: u64,
-    caller: *mut pg_sys::Latch,
+    caller: Latch,
     order: Order,
 }
 
@@ -40,7 +40,7 @@ struct Slot {
 pub struct Worker {
     pub database: pg_sys::Oid,
     pub pid: i32,
-    pub latch: *mut pg_sys::Latch,
+    pub latch: Latch,
     pub since: pg_sys::TimestampTz,
 }
 
@@ -55,76 +55,82 @@ pub enum Next {
 }
 
 /// What all backends share.
-pub struct Desk {
-    slots: [Slot; BACKENDS],
-    /// The slots in the state Waiting, in the order in which they came.
-    queue: [u16; BACKENDS],
-    queued: usize,
+pub struct Queue {
+    requests: [Request; BACKENDS],
+    /// The backends whose requests are in the state Waiting, in the order in which they came.
+    waiting: [u16; BACKENDS],
+    /// How many.
+    length: usize,
     workers: [Option<Worker>; DATABASES],
 }
 
 // SAFETY: plain data without pointers into a process; latches lie in shared memory themselves.
-unsafe impl PGRXSharedMemory for Desk {}
+unsafe impl PGRXSharedMemory for Queue {}
+
+// SAFETY: no other lock of this name.
+pub static QUEUE: PgLwLock<Queue> = unsafe { PgLwLock::new(c"attesto_codes") };
+
+/// While the server starts.
+pub fn init() {
+    pg_shmem_init!(QUEUE);
+}
 
 /// An order that a worker took.
 pub struct Job {
-    pub slot: usize,
+    pub backend: usize,
     pub ticket: u64,
     pub order: Order,
     pub deadline: Instant,
 }
 
-impl Default for Desk {
-    fn default() -> Desk {
-        let slot = Slot {
+impl Default for Queue {
+    fn default() -> Queue {
+        let request = Request {
             state: State::Idle,
             ticket: 0,
-            caller: ptr::null_mut(),
+            caller: Latch::NONE,
             order: Order::NONE,
         };
-        Desk {
-            slots: [slot; BACKENDS],
-            queue: [0; BACKENDS],
-            queued: 0,
+        Queue {
+            requests: [request; BACKENDS],
+            waiting: [0; BACKENDS],
+            length: 0,
             workers: [None; DATABASES],
         }
     }
 }
 
-impl Desk {
-    /// Puts an order into a slot. What the slot held is forgotten.
-    pub fn submit(&mut self, slot: usize, order: Order) {
-        let entry = &mut self.slots[slot];
-        let queued = matches!(entry.state, State::Waiting);
-        entry.state = State::Waiting;
-        entry.ticket += 1;
-        entry.order = order;
-        // SAFETY: reads a variable of this backend.
-        entry.caller = unsafe { pg_sys::MyLatch };
-        if !queued {
-            self.queue[self.queued] = slot as u16;
-            self.queued += 1;
+impl Queue {
+    /// Makes an order the request of a backend. What the request held is forgotten.
+    pub fn submit(&mut self, backend: usize, order: Order) {
+        let request = &mut self.requests[backend];
+        let waits_already = matches!(request.state, State::Waiting);
+        request.state = State::Waiting;
+        request.ticket += 1;
+        request.order = order;
+        request.caller = Latch::mine();
+        if !waits_already {
+            self.waiting[self.length] = backend as u16;
+            self.length += 1;
         }
     }
 
-    /// What the caller of a slot does next; wakes the worker where there is one.
-    pub fn next(&mut self, slot: usize) -> Next {
-        if let State::Answered(outcome) = self.slots[slot].state {
+    /// What the caller of a backend does next; wakes the worker where there is one.
+    pub fn next(&mut self, backend: usize) -> Next {
+        if let State::Answered(outcome) = self.requests[backend].state {
             return Next::Answer(outcome);
         }
-        let database = self.slots[slot].order.database;
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let database = self.requests[backend].order.database;
+        let now = now();
         let place = Worker {
             database,
             pid: 0,
-            latch: ptr::null_mut(),
+            latch: Latch::NONE,
             since: now,
         };
         match self.worker(database) {
             Some(worker) if worker.pid != 0 => {
-                // SAFETY: as in `answer`.
-                unsafe { pg_sys::SetLatch(worker.latch) };
+                worker.latch.wake();
                 Next::Wait
             }
             Some(worker) if now - worker.since < START_MICROSECONDS => Next::Wait,
@@ -139,55 +145,55 @@ impl Desk {
         }
     }
 
-    /// Takes an order back that no worker took. False: too late.
-    pub fn withdraw(&mut self, slot: usize) -> bool {
-        let waiting = matches!(self.slots[slot].state, State::Waiting);
-        if waiting {
-            self.unqueue(|s, _| s == slot);
-            self.slots[slot].state = State::Idle;
+    /// Takes an order back that no worker has. False: too late.
+    pub fn withdraw(&mut self, backend: usize) -> bool {
+        let waits = matches!(self.requests[backend].state, State::Waiting);
+        if waits {
+            self.unqueue(|b, _| b == backend);
+            self.requests[backend].state = State::Idle;
         }
-        waiting
+        waits
     }
 
-    /// Removes from the queue, and returns, the slots that `wanted` names.
+    /// Removes from those that wait, and returns, the backends that `wanted` names.
     fn unqueue(&mut self, wanted: impl Fn(usize, &Order) -> bool) -> Vec<usize> {
-        let (mut taken, mut kept) = (Vec::new(), 0);
-        for at in 0..self.queued {
-            let slot = usize::from(self.queue[at]);
-            if wanted(slot, &self.slots[slot].order) {
-                taken.push(slot);
+        let (mut removed, mut kept) = (Vec::new(), 0);
+        for at in 0..self.length {
+            let backend = usize::from(self.waiting[at]);
+            if wanted(backend, &self.requests[backend].order) {
+                removed.push(backend);
             } else {
-                self.queue[kept] = slot as u16;
+                self.waiting[kept] = backend as u16;
                 kept += 1;
             }
         }
-        self.queued = kept;
-        taken
+        self.length = kept;
+        removed
     }
 
     /// Hands all orders of a database to its worker.
-    pub fn take(&mut self, worker: &Worker) -> Vec<Job> {
+    pub fn fetch(&mut self, worker: &Worker) -> Vec<Job> {
         let deadline = Instant::now() + PATIENCE;
         self.unqueue(|_, order| order.database == worker.database)
             .into_iter()
-            .map(|slot| {
-                self.slots[slot].state = State::Taken(worker.pid);
+            .map(|backend| {
+                let request = &mut self.requests[backend];
+                request.state = State::Fetched(worker.pid);
                 Job {
-                    slot,
-                    ticket: self.slots[slot].ticket,
-                    order: self.slots[slot].order,
+                    backend,
+                    ticket: request.ticket,
+                    order: request.order,
                     deadline,
                 }
             })
             .collect()
     }
 
-    pub fn answer(&mut self, slot: usize, ticket: u64, outcome: Outcome) {
-        let entry = &mut self.slots[slot];
-        if entry.ticket == ticket && matches!(entry.state, State::Taken(_)) {
-            entry.state = State::Answered(outcome);
-            // SAFETY: a latch in shared memory, which outlives every backend.
-            unsafe { pg_sys::SetLatch(entry.caller) };
+    pub fn answer(&mut self, job: &Job, outcome: Outcome) {
+        let request = &mut self.requests[job.backend];
+        if request.ticket == job.ticket && matches!(request.state, State::Fetched(_)) {
+            request.state = State::Answered(outcome);
+            request.caller.wake();
         }
     }
 
@@ -230,13 +236,13 @@ impl Desk {
 
     /// Strikes a worker out if nothing waits for it. False: it has to go on.
     pub fn leave_if_idle(&mut self, worker: &Worker) -> bool {
-        let mut queue = self.queue[..self.queued].iter();
-        let idle =
-            !queue.any(|slot| self.slots[usize::from(*slot)].order.database == worker.database);
-        if idle {
+        let is_idle = self
+            .waiting()
+            .all(|request| request.order.database != worker.database);
+        if is_idle {
             self.leave(worker.pid);
         }
-        idle
+        is_idle
     }
 
     /// Strikes a worker out. The callers whose orders it held are told that they get no answer; the
@@ -247,20 +253,21 @@ impl Desk {
                 *place = None;
             }
         }
-        for slot in &mut self.slots {
-            if matches!(slot.state, State::Taken(by) if by == pid) {
-                slot.state = State::Answered(Outcome::Unknown);
-                // SAFETY: as in `answer`.
-                unsafe { pg_sys::SetLatch(slot.caller) };
+        for request in &mut self.requests {
+            if matches!(request.state, State::Fetched(by) if by == pid) {
+                request.state = State::Answered(Outcome::Unknown);
+                request.caller.wake();
             }
         }
         self.wake_callers();
     }
 
     fn wake_callers(&self) {
-        for slot in &self.queue[..self.queued] {
-            // SAFETY: as in `answer`.
-            unsafe { pg_sys::SetLatch(self.slots[usize::from(*slot)].caller) };
-        }
+        self.waiting().for_each(|request| request.caller.wake());
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Request> {
+        let waiting = self.waiting[..self.length].iter();
+        waiting.map(|backend| &self.requests[usize::from(*backend)])
     }
 }

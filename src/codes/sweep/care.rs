@@ -1,10 +1,10 @@
 //! How many rows of a sweep share a transaction.
 
 /// Rows that one transaction removes or retains at most.
-const STEP: usize = 10_000;
+const BATCH: usize = 10_000;
 
 /// The same, where each row has a savepoint of its own: more than 64 would cost everybody's snapshots.
-const CAREFUL_STEP: usize = 50;
+const CAREFUL_BATCH: usize = 50;
 
 /// How a sweep goes on where something fails.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -19,10 +19,10 @@ pub enum Care {
 
 impl Care {
     /// At most.
-    pub fn step(self) -> usize {
+    pub fn batch(self) -> usize {
         match self {
-            Care::Bold => STEP,
-            Care::Careful => CAREFUL_STEP,
+            Care::Bold => BATCH,
+            Care::Careful => CAREFUL_BATCH,
             Care::Single => 1,
         }
     }

@@ -4,10 +4,10 @@
 //! its expiry writes `retain_from`, and it is due attesto_codes.reuse_retention after that.
 
 use crate::error::Error;
-use crate::numeric_date::{seconds, this_second};
+use crate::oauth::numeric_date::{seconds, whole_second};
+use crate::pg::backend::now;
 use crate::table::{Code, Index, Key, Table, Walk};
-use pgrx::datum::DatumWithOid;
-use pgrx::pg_sys;
+use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use std::ops::ControlFlow;
 
 /// What no sweep has seen yet by its expiry, then what one has retained.
@@ -27,7 +27,7 @@ pub struct Due {
 
 impl Due {
     pub fn now(retention: i32) -> Due {
-        let (expired, retention) = (this_second(), seconds(retention));
+        let (expired, retention) = (whole_second(now()), seconds(retention));
         Due {
             expired,
             retained: expired - retention,
@@ -39,10 +39,8 @@ impl Due {
 impl Due {
     /// As $1 and $2 of a query.
     pub fn arguments(self) -> [DatumWithOid<'static>; 2] {
-        [self.expired, self.retained].map(|timestamp| {
-            // SAFETY: a timestamptz is its microseconds.
-            unsafe { DatumWithOid::new(timestamp, pg_sys::TIMESTAMPTZOID) }
-        })
+        [self.expired, self.retained]
+            .map(|timestamp| TimestampWithTimeZone::try_from(timestamp).ok().into())
     }
 }
 

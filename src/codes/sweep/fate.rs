@@ -1,9 +1,10 @@
 //! What a sweep does with a row that is due: it goes, or it stays as evidence.
 
-use crate::due::Due;
+use super::due::Due;
+use crate::codes::step::is_redeemed;
+use crate::codes::{families, reuse};
 use crate::error::Error;
 use crate::table::{Code, Family, Row, Table, Token, Update, Values};
-use crate::{families, reuse, store};
 
 /// What became of a row.
 #[derive(PartialEq)]
@@ -28,7 +29,7 @@ pub fn release(
     code: &Row<Code>,
     due: Due,
 ) -> Result<Fate, Error> {
-    if !store::is_redeemed(code) {
+    if !is_redeemed(code) {
         return codes.delete(code).map(removal);
     }
     let retain_from = retain_from(code);

@@ -1,0 +1,76 @@
+//! The states of a code, and the steps that lead from one to the next: live, spent, redeemed. A presentation that comes
+//! after the first leaves a trace, once before the mark and once after it.
+
+use super::reuse;
+use crate::error::Error;
+use crate::pg::backend::now;
+use crate::table::{Code, LockWait, Row, Table, Update, Values};
+
+type Codes = Table<Code>;
+
+/// What a presentation writes: each at most once in the life of a code, so that who presents a code
+/// again and again costs no more than two writes.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Step {
+    /// The code was live.
+    Spend,
+    /// It was spent and not redeemed: code_mark_consumed is to answer `replayed`.
+    Replay,
+    /// It was redeemed: who listens is told.
+    Reuse,
+}
+
+impl Step {
+    /// What a presentation of this row has to write.
+    pub fn of(row: &Row<Code>) -> Option<Step> {
+        if is_live(row) {
+            Some(Step::Spend)
+        } else if is_redeemed(row) {
+            (!row.has(Code::ReusedAt)).then_some(Step::Reuse)
+        } else {
+            (!row.has(Code::ReplayedAt)).then_some(Step::Replay)
+        }
+    }
+
+    /// Writes it: the one place where a code is spent.
+    pub fn write(self, codes: &Codes, row: &Row<Code>, wait: LockWait) -> Result<Update, Error> {
+        let column = match self {
+            Step::Spend => Code::ConsumedAt,
+            Step::Replay => Code::ReplayedAt,
+            Step::Reuse => Code::ReusedAt,
+        };
+        let update = codes.update(row, Values::default().set(column, now()), wait)?;
+        if self == Step::Reuse && update == Update::Done {
+            reuse::announce(row);
+        }
+        Ok(update)
+    }
+
+    /// Whether a code is there, and this step is the one that is due.
+    pub fn is_due(self, codes: &Codes, code_hash: &str) -> bool {
+        let row = codes.find(code_hash);
+        row.is_some_and(|row| Step::of(&row) == Some(self))
+    }
+
+    /// Finds a code and writes this step, if it is the one that is due.
+    pub fn write_by_hash(
+        self,
+        codes: &Codes,
+        code_hash: &str,
+        wait: LockWait,
+    ) -> Result<Update, Error> {
+        match codes.find(code_hash) {
+            Some(row) if Step::of(&row) == Some(self) => self.write(codes, &row, wait),
+            _ => Ok(Update::Gone),
+        }
+    }
+}
+
+pub fn is_live(row: &Row<Code>) -> bool {
+    !row.has(Code::ConsumedAt)
+}
+
+pub fn is_redeemed(row: &Row<Code>) -> bool {
+    row.get(Code::ConsumedSuccess) == Some(true)
+}

@@ -1,0 +1,152 @@
+//! The passes of a sweep: which rows each goes through, by which index, in batches that share a transaction.
+
+use super::Place;
+use super::care::Care;
+use super::due::CODES;
+use super::fate::{forget, release, removal};
+use super::progress::Progress;
+use crate::error::Error;
+use crate::pg::transaction::{flush_later, in_transaction_of_owner, or_roll_back};
+use crate::table::{Code, Columns, Family, Index, Key, Table, Token};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+const TOKENS: Index<Token> = Index {
+    name: c"authorization_access_tokens_sweep",
+    columns: &[Token::ExpiresAt],
+};
+const FAMILIES: Index<Family> = Index {
+    name: c"authorization_revoked_families_sweep",
+    columns: &[Family::RevokedAt],
+};
+
+/// The rows that a sweep goes through, in this order.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+pub enum Pass {
+    Retained,
+    Expired,
+    Tokens,
+    Families,
+}
+
+impl Pass {
+    /// Goes on, batch by batch, until there is nothing more. The place where it stopped, if the sweep was over before.
+    pub fn run(self, schema: pg_sys::Oid, start: i64, progress: &mut Progress) -> Option<Place> {
+        let mut from = start;
+        let mut changed = false;
+        progress.care = Care::Bold;
+        progress.refused.clear();
+        while !progress.is_over() {
+            progress.changed = 0;
+            progress.tried.clear();
+            let before = progress.removed;
+            let batch = or_roll_back(|| {
+                in_transaction_of_owner(|| {
+                    flush_later();
+                    progress.owner = None;
+                    (self.batch(schema, from, progress), progress.owner)
+                })
+            });
+            match batch {
+                Ok(Ok(Some(next))) => {
+                    changed |= progress.changed > 0;
+                    from = next;
+                }
+                Ok(Ok(None)) => return None,
+                Ok(Err(error)) => {
+                    progress.fail(error);
+                    return None;
+                }
+                Err(failure) => {
+                    progress.removed = before;
+                    let hopeless = progress.tried.is_empty();
+                    if progress.care == Care::Single {
+                        progress.refuse(self, failure);
+                        if hopeless {
+                            return None;
+                        }
+                    }
+                    progress.care = progress.care.more();
+                }
+            }
+        }
+        // A sweep that goes on from here must come further.
+        let stuck = from == start && !changed;
+        Some(Place {
+            pass: self,
+            position: from.saturating_add(stuck.into()),
+        })
+    }
+
+    pub fn table(self) -> &'static CStr {
+        match self {
+            Pass::Retained | Pass::Expired => Code::TABLE,
+            Pass::Tokens => Token::TABLE,
+            Pass::Families => Family::TABLE,
+        }
+    }
+
+    /// Goes on from a position in the index. `None`: there is nothing more.
+    fn batch(
+        self,
+        schema: pg_sys::Oid,
+        position: i64,
+        progress: &mut Progress,
+    ) -> Result<Option<i64>, Error> {
+        with(schema, |tokens: &Table<Token>| {
+            let due = progress.due;
+            match self {
+                Pass::Retained => with(schema, |codes| {
+                    let keys = vec![Key::from(1, position), Key::before(1, due.retained)];
+                    progress.walk(self, codes, &CODES, keys, Code::RetainFrom, |code| {
+                        release(codes, tokens, code, due)
+                    })
+                }),
+                Pass::Expired => with(schema, |codes| {
+                    let keys = vec![
+                        Key::is_null(1),
+                        Key::from(2, position),
+                        Key::before(2, due.expired),
+                    ];
+                    progress.walk(self, codes, &CODES, keys, Code::ExpiresAt, |code| {
+                        release(codes, tokens, code, due)
+                    })
+                }),
+                Pass::Tokens => {
+                    let keys = vec![Key::from(1, position), Key::before(1, due.expired)];
+                    progress.walk(self, tokens, &TOKENS, keys, Token::ExpiresAt, |token| {
+                        tokens.delete(token).map(removal)
+                    })
+                }
+                Pass::Families => with(schema, |revoked| {
+                    let keys = vec![Key::from(1, position), Key::before(1, due.retained)];
+                    progress.walk(
+                        self,
+                        revoked,
+                        &FAMILIES,
+                        keys,
+                        Family::RevokedAt,
+                        |family| forget(revoked, tokens, family, due),
+                    )
+                }),
+            }
+        })
+    }
+}
+
+/// Whether all tables can be written, or are locked.
+pub fn check(schema: pg_sys::Oid) -> Result<(), Error> {
+    with(schema, |_: &Table<Code>| Ok(Some(())))?;
+    with(schema, |_: &Table<Token>| Ok(Some(())))?;
+    with(schema, |_: &Table<Family>| Ok(Some(())))?;
+    Ok(())
+}
+
+/// Opens a table. `None` where it is locked: a sweep waits for nobody.
+fn with<C: Columns, T>(
+    schema: pg_sys::Oid,
+    work: impl FnOnce(&Table<C>) -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    let oid = Table::<C>::oid_in(schema).ok_or(Error::NoTable(C::TABLE))?;
+    Table::with_oid(oid, work).map(Option::flatten)
+}

@@ -1,0 +1,151 @@
+//! How far a sweep is, and what it does with the row that it is at.
+
+use super::care::Care;
+use super::due::Due;
+use super::fate::Fate;
+use super::pass::Pass;
+use super::{Refusal, Sweep};
+use crate::error::Error;
+use crate::pg::failure::{Failure, catch};
+use crate::pg::owner::Owner;
+use crate::pg::report::Report;
+use crate::pg::transaction::{
+    set_replication_role, triggers_at_once, wait_at_most, within_savepoint,
+};
+use crate::settings::REUSE_RETENTION;
+use crate::table::{Columns, Index, Key, Row, Table, Walk, is_awaited};
+use std::collections::HashSet;
+use std::ffi::c_int;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// How long a trigger of a table may wait for a lock.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// How far a sweep is.
+pub struct Progress {
+    pub due: Due,
+    pub removed: i64,
+    pub max_rows: i64,
+    deadline: Instant,
+    /// Rows that this batch has removed or retained.
+    pub changed: usize,
+    pub care: Care,
+    /// The keys of those that were refused at this position, not to be tried again and again.
+    pub refused: HashSet<String>,
+    refused_at: i64,
+    /// The last row that was tried.
+    pub tried: String,
+    replication_role: c_int,
+    /// Who owns the table of this batch.
+    pub owner: Option<Owner>,
+    pub refusal: Option<Refusal>,
+    pub failure: Option<Report>,
+}
+
+impl Progress {
+    /// At the start of a sweep.
+    pub fn of(sweep: &Sweep) -> Progress {
+        Progress {
+            due: Due::now(sweep.retention.unwrap_or(REUSE_RETENTION.get())),
+            removed: 0,
+            max_rows: sweep.max_rows,
+            deadline: Instant::now() + sweep.max_time,
+            changed: 0,
+            care: Care::Bold,
+            refused: HashSet::new(),
+            refused_at: i64::MIN,
+            tried: String::new(),
+            replication_role: sweep.replication_role,
+            owner: None,
+            refusal: None,
+            failure: None,
+        }
+    }
+
+    /// Whether the sweep has to stop.
+    pub fn is_over(&self) -> bool {
+        self.removed >= self.max_rows || Instant::now() >= self.deadline
+    }
+
+    /// Lets `fate` decide about the rows that `keys` name. The position at which this batch ended, if
+    /// it ended before the last of them.
+    pub fn walk<C: Columns>(
+        &mut self,
+        pass: Pass,
+        table: &Table<C>,
+        index: &Index<C>,
+        keys: Vec<Key>,
+        order: C,
+        fate: impl Fn(&Row<C>) -> Result<Fate, Error>,
+    ) -> Result<Option<i64>, Error> {
+        if !table.is_plain() && self.care == Care::Bold {
+            self.care = Care::Careful;
+        }
+        let care = self.care;
+        self.owner = Some(table.owner());
+        if care > Care::Bold {
+            set_replication_role(self.replication_role);
+            triggers_at_once();
+            wait_at_most(PATIENCE);
+        }
+        let walked = table.walk(index, keys, Walk::Forward, |row| {
+            let position = row.get(order);
+            let decided = match care {
+                Care::Bold => fate(row),
+                _ => self.carefully(pass, row, position, &fate),
+            };
+            match decided {
+                Ok(Fate::Removed) => self.removed += 1,
+                Ok(Fate::Retained) => {}
+                Ok(Fate::Left) if self.is_over() => return ControlFlow::Break(Ok(position)),
+                Ok(Fate::Left) => return ControlFlow::Continue(()),
+                Err(error) => return ControlFlow::Break(Err(error)),
+            }
+            self.changed += 1;
+            match self.changed >= care.batch() || self.is_over() || is_awaited() {
+                true => ControlFlow::Break(Ok(position)),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        walked?.break_value().unwrap_or(Ok(None))
+    }
+
+    /// Lets `fate` decide after a savepoint. What was refused in this sweep is left.
+    fn carefully<C: Columns>(
+        &mut self,
+        pass: Pass,
+        row: &Row<C>,
+        position: Option<i64>,
+        fate: impl Fn(&Row<C>) -> Result<Fate, Error>,
+    ) -> Result<Fate, Error> {
+        let position = position.unwrap_or(i64::MIN);
+        if position > self.refused_at {
+            self.refused.clear();
+            self.refused_at = position;
+        }
+        self.tried = row.text(C::KEY).unwrap_or_default().to_owned();
+        if self.refused.contains(&self.tried) {
+            return Ok(Fate::Left);
+        }
+        within_savepoint(|| fate(row)).or_else(|failure| {
+            self.refuse(pass, failure);
+            Ok(Fate::Left)
+        })
+    }
+
+    /// Leaves the row that was tried last, and keeps the first refusal, to be told of.
+    pub fn refuse(&mut self, pass: Pass, failure: Failure) {
+        let sqlstate = failure.sqlstate();
+        self.refused.insert(std::mem::take(&mut self.tried));
+        self.refusal.get_or_insert(Refusal { pass, sqlstate });
+    }
+
+    /// Keeps the first failure, to be told of.
+    pub fn fail(&mut self, error: Error) {
+        if let (None, Err(failure)) = (self.failure, catch(|| error.raise())) {
+            let failure: Failure = failure;
+            self.failure = Some(failure.into());
+        }
+    }
+}

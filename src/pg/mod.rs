@@ -1,0 +1,21 @@
+//! PostgreSQL's API, as far as it is not about tables: what this process is, its transactions, settings and rights, errors
+//! that others raise, rows that are answered, memory that may run out.
+//!
+//! Nothing here knows what a code is. The tables are in table/.
+
+pub mod backend;
+pub mod failure;
+pub mod memory;
+pub mod owner;
+pub mod report;
+pub mod result_row;
+pub mod setting;
+pub mod shared_counters;
+pub mod statement;
+pub mod transaction;
+
+/// Before the server starts its first process, or when a session loads the library.
+pub fn init() {
+    transaction::init();
+    shared_counters::init();
+}

@@ -1,0 +1,99 @@
+//! Counters that all processes share, some for each database. They lie in shared memory, and so need
+//! shared_preload_libraries.
+
+use super::backend::{database, is_preloading};
+use pgrx::{PGRXSharedMemory, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
+use std::cell::OnceCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Databases beyond that many are not counted.
+const DATABASES: usize = 64;
+/// For each of them.
+pub const COUNTERS: usize = 16;
+
+type Counts = [AtomicU64; COUNTERS];
+
+struct Entry {
+    database: pg_sys::Oid,
+    counts: Counts,
+}
+
+struct Entries([Entry; DATABASES]);
+
+// SAFETY: plain data without pointers.
+unsafe impl PGRXSharedMemory for Entries {}
+
+impl Default for Entries {
+    fn default() -> Entries {
+        Entries(std::array::from_fn(|_| Entry {
+            database: pg_sys::InvalidOid,
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+        }))
+    }
+}
+
+// SAFETY: no other lock of this name.
+static ENTRIES: PgLwLock<Entries> = unsafe { PgLwLock::new(c"attesto_codes_counters") };
+static IN_SHARED_MEMORY: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// Those of this process's database.
+    static MINE: OnceCell<Option<&'static Counts>> = const { OnceCell::new() };
+}
+
+pub fn init() {
+    if is_preloading() {
+        pg_shmem_init!(ENTRIES);
+        IN_SHARED_MEMORY.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The counter at this place. `None`: this database is not counted.
+pub fn counter(at: usize) -> Option<&'static AtomicU64> {
+    mine().and_then(|counts| counts.get(at))
+}
+
+/// The databases that are counted.
+pub fn databases() -> Vec<pg_sys::Oid> {
+    let entries = ENTRIES.share();
+    entries.0.iter().map(|entry| entry.database).collect()
+}
+
+/// Forgets databases that nobody can be connected to any more.
+pub fn forget(is_dropped: impl Fn(pg_sys::Oid) -> bool) {
+    for entry in &mut ENTRIES.exclusive().0 {
+        if is_dropped(entry.database) {
+            entry.database = pg_sys::InvalidOid;
+        }
+    }
+}
+
+fn mine() -> Option<&'static Counts> {
+    match IN_SHARED_MEMORY.load(Ordering::Relaxed) {
+        true => MINE.with(|mine| *mine.get_or_init(enter)),
+        false => None,
+    }
+}
+
+/// Finds or makes the entry of this process's database.
+fn enter() -> Option<&'static Counts> {
+    let database = database();
+    let mut entries = ENTRIES.exclusive();
+    let entry = match entries
+        .0
+        .iter()
+        .position(|entry| entry.database == database)
+    {
+        Some(at) => &mut entries.0[at],
+        None => {
+            let free = |entry: &&mut Entry| entry.database == pg_sys::InvalidOid;
+            let entry = entries.0.iter_mut().find(free)?;
+            entry.database = database;
+            entry.counts = Default::default();
+            entry
+        }
+    };
+    // SAFETY: shared memory stays where it is for as long as the process lives, and the entry is this
+    // database's for as long as somebody is connected to it. Atomics need no lock.
+    unsafe { std::ptr::from_ref(&entry.counts).as_ref() }
+}

@@ -1,0 +1,272 @@
+//! Transactions and savepoints: those of a worker, what is done where one ends, and how its commit waits.
+
+use super::failure::{Failure, catch};
+use super::owner::{Owner, as_owner};
+use super::setting::set_local;
+use crate::error::Error;
+use pgrx::{pg_guard, pg_sys};
+use std::cell::Cell;
+use std::ffi::{CString, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+// Not among pgrx's bindings.
+unsafe extern "C-unwind" {
+    fn enable_timeout_after(timeout: u32, milliseconds: c_int);
+    fn disable_timeout(timeout: u32, keep_indicator: bool);
+    fn Async_UnlistenAll();
+}
+
+/// PostgreSQL's number of statement_timeout, which scripts/declarations.h compares with its headers.
+const STATEMENT_TIMEOUT: u32 = 3;
+
+// Not among pgrx's bindings. Before PostgreSQL 15 a worker wakes the listeners itself.
+#[cfg(feature = "pg14")]
+unsafe extern "C-unwind" {
+    fn ProcessCompletedNotifies();
+}
+
+thread_local! {
+    /// Whether the timer of `run_at_most` runs.
+    static TIMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a lock_timeout, or somebody else, may cancel what this worker does: in a transaction until its commit. A
+/// cancelled wait for a standby would look like a commit that the standby has.
+static CANCELLABLE: AtomicBool = AtomicBool::new(false);
+
+/// Whether somebody may cancel this worker at this moment.
+pub fn is_cancellable() -> bool {
+    CANCELLABLE.load(Ordering::Relaxed)
+}
+
+/// Does `work` in a transaction, and commits it.
+pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
+    in_transaction_of_owner(|| (work(), None))
+}
+
+/// Does `work` in a transaction, and commits it with the rights of the owner that it names: a trigger that was
+/// deferred to the commit has those, and not the superuser's.
+pub fn in_transaction_of_owner<T>(work: impl FnOnce() -> (T, Option<Owner>)) -> T {
+    // SAFETY: a worker's transaction, as every one of PostgreSQL's own workers has it. An ERROR that nobody
+    // catches ends the process, and with it the transaction.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        // The database may have other defaults.
+        pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+        pg_sys::XactReadOnly = false;
+        let (result, owner) = with_snapshot(|| {
+            CANCELLABLE.store(true, Ordering::Relaxed);
+            work()
+        });
+        match owner {
+            Some(owner) => as_owner(owner, || pg_sys::CommitTransactionCommand()),
+            None => pg_sys::CommitTransactionCommand(),
+        }
+        #[cfg(feature = "pg14")]
+        ProcessCompletedNotifies();
+        result
+    }
+}
+
+/// Does `work`, which begins and commits transactions. The one that an error ends is rolled back.
+pub fn or_roll_back<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch(work).inspect_err(|_| {
+        // SAFETY: as after an error of a client's statement.
+        unsafe {
+            pg_sys::AbortCurrentTransaction();
+            pg_sys::QueryCancelPending = 0;
+        }
+    })
+}
+
+/// Does `work` outside of any query, with a snapshot of this moment.
+pub fn with_snapshot<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: in a transaction. An ERROR of `work` ends that, and the snapshot with it.
+    unsafe {
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let result = work();
+        pg_sys::PopActiveSnapshot();
+        result
+    }
+}
+
+/// Does `work` after a savepoint, to which an error of it rolls back: one that it answers, and one that is raised.
+pub fn within_savepoint<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
+    // SAFETY: as PL/pgSQL does for a block with an EXCEPTION clause: the memory context and the resource owner
+    // are those of before, whichever way it ends.
+    unsafe {
+        let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::CurrentMemoryContext = memory;
+        let result = catch(|| work().unwrap_or_else(|error| error.raise()));
+        match result {
+            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
+            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+        }
+        pg_sys::CurrentMemoryContext = memory;
+        pg_sys::CurrentResourceOwner = owner;
+        result
+    }
+}
+
+/// The number of the innermost savepoint: later ones have higher numbers.
+pub fn savepoint() -> pg_sys::SubTransactionId {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::GetCurrentSubTransactionId() }
+}
+
+/// Has `react` called where a transaction of this process ends. What is registered last is called first.
+pub fn at_end(react: fn(pg_sys::XactEvent::Type)) {
+    // SAFETY: the function lives as long as the library, which is never unloaded.
+    unsafe { pg_sys::RegisterXactCallback(Some(transaction_ends), react as *mut c_void) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, react: *mut c_void) {
+    // SAFETY: the argument is the function that `at_end` was given.
+    let react = unsafe { std::mem::transmute::<*mut c_void, fn(pg_sys::XactEvent::Type)>(react) };
+    react(event);
+}
+
+/// Has `react` called with the number of each savepoint that is rolled back to.
+pub fn at_rollback_to_savepoint(react: fn(pg_sys::SubTransactionId)) {
+    // SAFETY: as in `at_end`.
+    unsafe { pg_sys::RegisterSubXactCallback(Some(savepoint_ends), react as *mut c_void) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn savepoint_ends(
+    event: pg_sys::SubXactEvent::Type,
+    savepoint: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    react: *mut c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        // SAFETY: the argument is the function that `at_rollback_to_savepoint` was given.
+        let react =
+            unsafe { std::mem::transmute::<*mut c_void, fn(pg_sys::SubTransactionId)>(react) };
+        react(savepoint);
+    }
+}
+
+/// Lets no trigger of this transaction be deferred to its end, where nothing could be told of what became of the
+/// write.
+pub fn triggers_at_once() {
+    let mut all = pg_sys::ConstraintsSetStmt {
+        type_: pg_sys::NodeTag::T_ConstraintsSetStmt,
+        ..Default::default()
+    };
+    // SAFETY: SET CONSTRAINTS ALL IMMEDIATE.
+    unsafe { pg_sys::AfterTriggerSetState(&mut all) };
+}
+
+/// Fires what was deferred to the commit of this transaction, with the rights of this owner. PostgreSQL itself has
+/// done that before the functions of `at_end` are called, and would forget what was deferred since.
+pub fn fire_deferred_triggers(owner: Owner) {
+    // SAFETY: outside of any query.
+    as_owner(owner, || unsafe { pg_sys::AfterTriggerFireDeferred() });
+}
+
+/// As DISCARD ALL, but for the plans. To drop what is there may run code of the owner's.
+pub fn discard_session(owner: Owner) {
+    // SAFETY: as DISCARD ALL does it, in a transaction.
+    as_owner(owner, || unsafe {
+        pg_sys::PortalHashTableDeleteAll();
+        pg_sys::ResetAllOptions();
+        pg_sys::DropAllPreparedStatements();
+        pg_sys::ffi::pg_guard_ffi_boundary(|| Async_UnlistenAll());
+        pg_sys::LockReleaseAll(pg_sys::USER_LOCKMETHOD as u16, true);
+        pg_sys::ResetTempTableNamespace();
+    });
+}
+
+/// From here on, until the transaction ends, no lock is waited for any longer than this.
+pub fn wait_at_most(time: Duration) {
+    set_local(c"lock_timeout", &milliseconds(time));
+}
+
+/// A time as lock_timeout has it.
+pub fn milliseconds(time: Duration) -> CString {
+    // 0 would be for ever.
+    CString::new(time.as_millis().max(1).to_string()).unwrap_or_default()
+}
+
+/// From here on the transaction is cancelled where it takes longer than this, until it commits.
+pub fn run_at_most(time: Duration) {
+    let time = time.as_millis() as c_int;
+    // SAFETY: starts a timer of this process, as a statement of a client does, and notes that it runs.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| enable_timeout_after(STATEMENT_TIMEOUT, time)) };
+    TIMED.set(true);
+}
+
+/// What triggers there are for this transaction: those of the caller's session_replication_role.
+pub fn set_replication_role(role: c_int) {
+    if role != replication_role() {
+        let names = [c"origin", c"replica", c"local"];
+        let name = usize::try_from(role).ok().and_then(|at| names.get(at));
+        set_local(c"session_replication_role", name.unwrap_or(&c"origin"));
+    }
+}
+
+/// That of this process.
+pub fn replication_role() -> c_int {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::SessionReplicationRole }
+}
+
+/// Makes the commit of this transaction not wait for the disk: for what may be lost in a crash.
+pub fn flush_later() {
+    set_local(c"synchronous_commit", c"off");
+}
+
+/// Makes the statement's end commit the transaction, even in a pipeline, and keeps it from being cancelled before.
+pub fn end_with_this_statement() {
+    // SAFETY: sets variables of this process. An ERROR resets the counter itself.
+    unsafe {
+        pg_sys::MyXactFlags |= pg_sys::XACT_FLAGS_NEEDIMMEDIATECOMMIT as i32;
+        pg_sys::InterruptHoldoffCount += 1;
+    }
+}
+
+/// To be called once the transaction of `end_with_this_statement` is committed.
+pub fn allow_interrupts() {
+    // SAFETY: as it counted.
+    unsafe { pg_sys::InterruptHoldoffCount -= 1 };
+}
+
+/// The level of synchronous_commit.
+pub fn synchronous_commit() -> i32 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::synchronous_commit }
+}
+
+/// Sets the variable alone, which costs nothing: SET LOCAL costs as much as the write of a spend. Whoever sets it puts it
+/// back where the transaction ends.
+pub fn set_synchronous_commit(level: i32) {
+    // SAFETY: sets a variable of this process to a level that `synchronous_commit` knows.
+    unsafe { pg_sys::synchronous_commit = level };
+}
+
+/// Registers, once a process and before the others, so that it is called after them: they may still run triggers.
+pub fn init() {
+    at_end(stop_being_cancellable);
+}
+
+/// Nothing is cancelled from the commit on.
+fn stop_being_cancellable(event: pg_sys::XactEvent::Type) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT};
+    if event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT {
+        let was_cancellable = CANCELLABLE.swap(false, Ordering::Relaxed);
+        if TIMED.replace(false) {
+            // SAFETY: stops the timer.
+            unsafe {
+                pg_sys::ffi::pg_guard_ffi_boundary(|| disable_timeout(STATEMENT_TIMEOUT, false))
+            };
+        }
+        if was_cancellable && event == XACT_EVENT_PRE_COMMIT {
+            pgrx::check_for_interrupts!();
+        }
+    }
+}
