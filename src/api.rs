@@ -17,7 +17,7 @@ use crate::jsonb::Jsonb;
 use crate::oauth::digest;
 use crate::pg::backend::{database, database_name, is_read_only, schema_of};
 use crate::pg::result_row::ResultRow;
-use crate::pg::transaction::replication_role;
+use crate::pg::session::replication_role;
 use crate::settings::session_retention;
 use crate::table::{Access, Code, Family, Table, Token};
 use crate::{commit, worker};

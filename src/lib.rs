@@ -26,6 +26,9 @@ pub extern "C-unwind" fn _PG_init() {
 mod script;
 
 #[cfg(test)]
+mod layers;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn the_changelog_begins_with_this_version() {

@@ -1,7 +1,7 @@
 //! The settings of the extension.
 
 #[cfg(not(feature = "pg14"))]
-use crate::pg::setting::reserve;
+use crate::pg::session::reserve;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 
 /// What code_take does where the surrounding transaction could still undo the spend.

@@ -1,7 +1,7 @@
 //! How a take's commit is made to last: by whom it is waited for, and that nothing comes between the write and the commit.
 
 use super::client_output;
-use crate::pg::setting::set_local;
+use crate::pg::session::set_local;
 use crate::pg::transaction::{
     allow_interrupts, at_end, end_with_this_statement, set_synchronous_commit, synchronous_commit,
 };

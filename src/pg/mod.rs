@@ -6,10 +6,9 @@
 pub mod backend;
 pub mod failure;
 pub mod memory;
-pub mod owner;
 pub mod report;
 pub mod result_row;
-pub mod setting;
+pub mod session;
 pub mod shared_counters;
 pub mod statement;
 pub mod transaction;

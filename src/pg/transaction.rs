@@ -1,8 +1,7 @@
 //! Transactions and savepoints: those of a worker, what is done where one ends, and how its commit waits.
 
 use super::failure::{Failure, catch};
-use super::owner::{Owner, as_owner};
-use super::setting::set_local;
+use super::session::{Owner, as_owner, set_local};
 use crate::error::Error;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::Cell;
@@ -14,7 +13,6 @@ use std::time::Duration;
 unsafe extern "C-unwind" {
     fn enable_timeout_after(timeout: u32, milliseconds: c_int);
     fn disable_timeout(timeout: u32, keep_indicator: bool);
-    fn Async_UnlistenAll();
 }
 
 /// PostgreSQL's number of statement_timeout, which scripts/declarations.h compares with its headers.
@@ -169,19 +167,6 @@ pub fn fire_deferred_triggers(owner: Owner) {
     as_owner(owner, || unsafe { pg_sys::AfterTriggerFireDeferred() });
 }
 
-/// As DISCARD ALL, but for the plans. To drop what is there may run code of the owner's.
-pub fn discard_session(owner: Owner) {
-    // SAFETY: as DISCARD ALL does it, in a transaction.
-    as_owner(owner, || unsafe {
-        pg_sys::PortalHashTableDeleteAll();
-        pg_sys::ResetAllOptions();
-        pg_sys::DropAllPreparedStatements();
-        pg_sys::ffi::pg_guard_ffi_boundary(|| Async_UnlistenAll());
-        pg_sys::LockReleaseAll(pg_sys::USER_LOCKMETHOD as u16, true);
-        pg_sys::ResetTempTableNamespace();
-    });
-}
-
 /// From here on, until the transaction ends, no lock is waited for any longer than this.
 pub fn wait_at_most(time: Duration) {
     set_local(c"lock_timeout", &milliseconds(time));
@@ -199,21 +184,6 @@ pub fn run_at_most(time: Duration) {
     // SAFETY: starts a timer of this process, as a statement of a client does, and notes that it runs.
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| enable_timeout_after(STATEMENT_TIMEOUT, time)) };
     TIMED.set(true);
-}
-
-/// What triggers there are for this transaction: those of the caller's session_replication_role.
-pub fn set_replication_role(role: c_int) {
-    if role != replication_role() {
-        let names = [c"origin", c"replica", c"local"];
-        let name = usize::try_from(role).ok().and_then(|at| names.get(at));
-        set_local(c"session_replication_role", name.unwrap_or(&c"origin"));
-    }
-}
-
-/// That of this process.
-pub fn replication_role() -> c_int {
-    // SAFETY: reads a variable of this process.
-    unsafe { pg_sys::SessionReplicationRole }
 }
 
 /// Makes the commit of this transaction not wait for the disk: for what may be lost in a crash.

@@ -14,7 +14,6 @@
 mod columns;
 mod conflict;
 mod executor;
-mod index;
 mod lock;
 mod row;
 mod scan;
@@ -24,16 +23,15 @@ mod tuple;
 mod write;
 
 pub use self::columns::{Code, Columns, Family, Run, Token};
-pub use self::index::Index;
 pub use self::lock::{is_awaited, lock_key};
 pub use self::row::{Row, Values};
-pub use self::scan::{Key, Walk};
+pub use self::scan::{Index, Key, Walk};
 pub use self::trigger::is_in_trigger;
 
-use self::index::open_key;
+use self::scan::open_key;
 use crate::error::Error;
 use crate::pg::backend::schema_of;
-use crate::pg::owner::Owner;
+use crate::pg::session::Owner;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -280,6 +278,11 @@ impl<C: Columns> Table<C> {
             ]
             .map(|name| CStr::from_ptr(name).to_string_lossy().into_owned())
         }
+    }
+
+    fn column_name(&self, at: usize) -> String {
+        // SAFETY: rel is open, and has all columns of C.
+        unsafe { shape::column_name(self.rel, at) }
     }
 
     /// Whose rights the code of its triggers and indexes has.

@@ -50,6 +50,12 @@ impl<C: Columns> Values<C> {
 /// The position of a column, and what is written to it.
 pub(super) type Written = (usize, Option<pg_sys::Datum>);
 
+/// The text that a datum is.
+pub(super) fn text_of<'a>(datum: pg_sys::Datum) -> Option<&'a str> {
+    // SAFETY: the caller has it from a text.
+    unsafe { FromDatum::from_datum(datum, false) }
+}
+
 /// Whether two values of a column's type are the same, to the bit.
 fn is_same(of_type: pg_sys::Oid, one: pg_sys::Datum, other: pg_sys::Datum) -> bool {
     match of_type {

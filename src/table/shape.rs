@@ -3,7 +3,7 @@
 
 use super::Columns;
 use crate::error::Obstacle;
-use crate::pg::owner::Owner;
+use crate::pg::session::Owner;
 use pgrx::{IntoDatum, direct_function_call, pg_sys};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};

@@ -3,7 +3,7 @@
 use super::row::Slot;
 use super::shape::owner;
 use super::{LockWait, Update};
-use crate::pg::owner::as_owner_alone;
+use crate::pg::session::as_owner_alone;
 use pgrx::{PgBox, pg_sys};
 use std::ptr;
 

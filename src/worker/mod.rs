@@ -52,7 +52,7 @@ use crate::codes::step::Step;
 use crate::error::Error;
 use crate::pg::backend::{database, is_preloading, pause, pid};
 use crate::pg::report::Report;
-use crate::pg::transaction::replication_role;
+use crate::pg::session::replication_role;
 use crate::table::Update;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
 use pgrx::{PgLogLevel, pg_sys};

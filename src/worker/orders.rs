@@ -4,10 +4,9 @@ use super::{Order, Outcome, PATIENCE, PAUSE};
 use crate::commit::{flush_on_commit, savepoint};
 use crate::error::Error;
 use crate::pg::backend::pause;
-use crate::pg::owner::{Owner, foreign_code_ran};
+use crate::pg::session::{Owner, discard_session, foreign_code_ran, set_replication_role};
 use crate::pg::transaction::{
-    discard_session, in_transaction_of_owner, or_roll_back, run_at_most, set_replication_role,
-    triggers_at_once, wait_at_most,
+    in_transaction_of_owner, or_roll_back, run_at_most, triggers_at_once, wait_at_most,
 };
 use crate::table::{Code, LockWait, Table, Update};
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use super::{PATIENCE, launcher, oneshot, resident};
 use crate::pg::backend::become_worker;
-use crate::pg::setting::set_for_good;
+use crate::pg::session::set_for_good;
 use crate::pg::transaction::{is_cancellable, milliseconds};
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_int;

@@ -7,7 +7,7 @@ use super::queue::{self, BACKENDS, Job, Next, QUEUE, Worker};
 use super::{Order, Outcome, PAUSE, start};
 use crate::error::Error;
 use crate::pg::backend::{self, Latch, now, pause, pid};
-use crate::pg::setting::reload;
+use crate::pg::session::reload;
 use pgrx::{IntoDatum, pg_sys};
 use std::cell::Cell;
 use std::time::{Duration, Instant};

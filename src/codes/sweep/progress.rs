@@ -7,11 +7,9 @@ use super::pass::Pass;
 use super::{Refusal, Sweep};
 use crate::error::Error;
 use crate::pg::failure::{Failure, catch};
-use crate::pg::owner::Owner;
 use crate::pg::report::Report;
-use crate::pg::transaction::{
-    set_replication_role, triggers_at_once, wait_at_most, within_savepoint,
-};
+use crate::pg::session::{Owner, set_replication_role};
+use crate::pg::transaction::{triggers_at_once, wait_at_most, within_savepoint};
 use crate::settings::REUSE_RETENTION;
 use crate::table::{Columns, Index, Key, Row, Table, Walk, is_awaited};
 use std::collections::HashSet;
