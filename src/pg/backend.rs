@@ -1,11 +1,13 @@
 //! What this process is, and what it does beside its transactions: its database, its clock, its latch.
 
+use super::session::set_for_good;
+use super::transaction::{is_cancellable, milliseconds};
 use pgrx::{
     IntoDatum, PgMemoryContexts, Spi, Uuid, direct_function_call, direct_function_call_as_datum,
     pg_guard, pg_sys,
 };
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 use std::time::Duration;
 
@@ -18,9 +20,44 @@ pub fn is_worker() -> bool {
     IS_WORKER.get()
 }
 
-/// Says that it is one.
-pub fn become_worker() {
+// pgrx's own declarations are wrapped in a guard that has no place in a signal handler.
+unsafe extern "C-unwind" {
+    fn die(signal: c_int);
+    fn SignalHandlerForConfigReload(signal: c_int);
+    fn StatementCancelHandler(signal: c_int);
+}
+
+unsafe extern "C-unwind" fn cancel(signal: c_int) {
+    if is_cancellable() {
+        // SAFETY: called as PostgreSQL calls it.
+        unsafe { StatementCancelHandler(signal) };
+    }
+}
+
+/// Makes this process a worker, and connects it as the superuser that owns the cluster: to a database, or without
+/// one to the shared catalogs alone. It waits for no lock any longer than this.
+pub fn connect(database: Option<pg_sys::Oid>, patience: Duration) {
     IS_WORKER.set(true);
+    // SAFETY: the process was started as a background worker with access to databases. `die` makes
+    // SIGTERM end it at the next safe point, where the default would end it anywhere.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let set = pg_sys::pqsignal;
+        #[cfg(feature = "pg18")]
+        let set = pg_sys::pqsignal_be;
+        set(pg_sys::SIGTERM as i32, Some(die));
+        set(pg_sys::SIGINT as i32, Some(cancel));
+        set(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+        match database {
+            Some(oid) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, 0)
+            }
+            None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
+        }
+    }
+    // Whatever is waited for, as a unique index of an administrator's, others wait for this worker.
+    set_for_good(c"lock_timeout", &milliseconds(patience));
 }
 
 /// The database that it is connected to.

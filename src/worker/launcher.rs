@@ -2,11 +2,10 @@
 //! It knows of databases by the list of them alone, and so of every new one; a sweeper that finds no
 //! extension leaves.
 
-use super::oneshot;
-use super::process::{LAUNCHER, connect};
+use super::{PATIENCE, oneshot};
 use crate::codes::sweep::{Place, Sweep, Swept};
 use crate::error::Error;
-use crate::pg::backend::{self, freed_afterwards, is_in_binary_upgrade, pause};
+use crate::pg::backend::{self, connect, freed_afterwards, is_in_binary_upgrade, pause};
 use crate::pg::session::{reload, replication_role};
 use crate::pg::shared_counters;
 use crate::pg::transaction::in_transaction;
@@ -22,7 +21,7 @@ const VISIT: Duration = Duration::from_secs(1);
 const LEAVE: Duration = Duration::from_millis(250);
 /// How long a visit may take with all that comes before it. A sweeper waits where somebody is about
 /// to rename its database.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_VISIT: Duration = Duration::from_secs(10);
 /// Without sweeps there is nothing to wait for but a signal.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
@@ -41,7 +40,7 @@ pub fn init() {
     BackgroundWorkerBuilder::new("attesto_codes launcher")
         .set_type("attesto_codes launcher")
         .set_library("attesto_codes")
-        .set_function(LAUNCHER)
+        .set_function("attesto_codes_launcher")
         .set_start_time(BgWorkerStartTime::RecoveryFinished)
         .set_restart_time(Some(Duration::from_secs(10)))
         .enable_spi_access()
@@ -50,7 +49,7 @@ pub fn init() {
 
 /// Sends sweepers for as long as the process lives.
 pub fn launch() {
-    connect(None);
+    connect(None, PATIENCE);
     let mut last = Instant::now();
     loop {
         let left = match SWEEP_INTERVAL.get() {
@@ -111,7 +110,7 @@ fn visit(
         replication_role: replication_role(),
         from: before.stopped.unwrap_or(Place::START),
     };
-    let swept = match oneshot::sweep(sweep, Some(PATIENCE)) {
+    let swept = match oneshot::sweep(sweep, Some(LONGEST_VISIT)) {
         Ok(swept) => swept,
         // The sweeper has said why, as one does that finds its database gone.
         Err(Error::SweepEnded) => return false,

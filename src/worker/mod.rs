@@ -38,10 +38,10 @@
 //! A sweep has a one-shot worker, too, so that it commits in small batches and holds no row for long. With preload
 //! `launcher` starts them.
 
+mod entry;
 mod launcher;
 mod oneshot;
 mod orders;
-mod process;
 mod queue;
 mod resident;
 

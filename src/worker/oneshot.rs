@@ -2,11 +2,10 @@
 //! shared memory that lives as long as one of the two looks at it.
 
 use super::orders::commit_patiently;
-use super::process::{ONESHOT, SWEEPER, connect};
-use super::{Order, Outcome, start};
+use super::{Order, Outcome, PATIENCE, start};
 use crate::codes::sweep::{Sweep, Swept};
 use crate::error::Error;
-use crate::pg::backend::{Latch, pause};
+use crate::pg::backend::{Latch, connect, pause};
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::{IntoDatum, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,14 +23,26 @@ struct Segment<W, A> {
 
 /// Writes a step of a code's life.
 pub fn carry_out(order: Order) -> Result<Outcome, Error> {
-    let answer = send(ONESHOT, order, Outcome::Unknown, Error::NoWorker, None)?;
+    let answer = send(
+        "attesto_codes_oneshot",
+        order,
+        Outcome::Unknown,
+        Error::NoWorker,
+        None,
+    )?;
     Ok(answer.unwrap_or(Outcome::Unknown))
 }
 
 /// Removes what is due in a database.
 pub fn sweep(sweep: Sweep, patience: Option<Duration>) -> Result<Swept, Error> {
     let nothing = Swept::default();
-    let answer = send(SWEEPER, sweep, nothing, Error::NoSweeper, patience)?;
+    let answer = send(
+        "attesto_codes_sweeper",
+        sweep,
+        nothing,
+        Error::NoSweeper,
+        patience,
+    )?;
     answer.ok_or(Error::SweepEnded)
 }
 
@@ -96,7 +107,7 @@ pub unsafe fn write(argument: pg_sys::Datum) {
     // SAFETY: as the caller says.
     unsafe {
         serve(argument, |order: &Order| {
-            connect(Some(order.database));
+            connect(Some(order.database), PATIENCE);
             commit_patiently(*order)
         });
     }
@@ -107,7 +118,7 @@ pub unsafe fn remove(argument: pg_sys::Datum) {
     // SAFETY: as the caller says.
     unsafe {
         serve(argument, |sweep: &Sweep| {
-            connect(Some(sweep.database));
+            connect(Some(sweep.database), PATIENCE);
             sweep.run()
         });
     }

@@ -2,11 +2,10 @@
 //! leaves, so that an idle database can be dropped, and the next order starts another one.
 
 use super::orders::commit;
-use super::process::{RESIDENT, connect};
 use super::queue::{self, BACKENDS, Job, Next, QUEUE, Worker};
-use super::{Order, Outcome, PAUSE, start};
+use super::{Order, Outcome, PATIENCE, PAUSE, start};
 use crate::error::Error;
-use crate::pg::backend::{self, Latch, now, pause, pid};
+use crate::pg::backend::{self, Latch, connect, now, pause, pid};
 use crate::pg::session::reload;
 use pgrx::{IntoDatum, pg_sys};
 use std::cell::Cell;
@@ -56,7 +55,11 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
             }
             Next::Start if starts < STARTS => {
                 starts += 1;
-                if let Err(error) = start(RESIDENT, order.database.into_datum(), Error::NoWorker) {
+                if let Err(error) = start(
+                    "attesto_codes_resident",
+                    order.database.into_datum(),
+                    Error::NoWorker,
+                ) {
                     QUEUE.exclusive().cancel_start(order.database);
                     if QUEUE.exclusive().withdraw(backend) {
                         return Err(error);
@@ -76,7 +79,7 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
 
 /// Enters this process as the worker of a database, unless there is one, and works.
 pub fn serve(database: pg_sys::Oid) {
-    connect(Some(database));
+    connect(Some(database), PATIENCE);
     let me = Worker {
         database,
         pid: pid(),

@@ -13,9 +13,13 @@ mod care;
 pub mod due;
 mod fate;
 mod pass;
+mod place;
 mod progress;
 
-use self::pass::{Pass, check};
+pub use self::place::Place;
+
+use self::pass::check;
+use self::place::{Pass, Refusal};
 use self::progress::Progress;
 use super::counters::{self, Counter};
 use crate::pg::backend;
@@ -42,20 +46,6 @@ pub struct Sweep {
     pub from: Place,
 }
 
-/// How far a sweep is: the pass, and the position in its index.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
-pub struct Place {
-    pass: Pass,
-    position: i64,
-}
-
-impl Place {
-    pub const START: Place = Place {
-        pass: Pass::Retained,
-        position: i64::MIN,
-    };
-}
-
 /// What a sweep did.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -68,14 +58,6 @@ pub struct Swept {
     refusal: Option<Refusal>,
     /// What kept it from its work.
     pub failure: Option<Report>,
-}
-
-/// An error that a trigger, a foreign key or a publication raised where a row was to be removed or retained. Its
-/// message may hold a value.
-#[derive(Clone, Copy)]
-struct Refusal {
-    pass: Pass,
-    sqlstate: i32,
 }
 
 impl Swept {

@@ -1,15 +1,14 @@
 //! The passes of a sweep: which rows each goes through, by which index, in batches that share a transaction.
 
-use super::Place;
 use super::care::Care;
 use super::due::CODES;
 use super::fate::{forget, release, removal};
+use super::place::{Pass, Place};
 use super::progress::Progress;
 use crate::error::Error;
 use crate::pg::transaction::{flush_later, in_transaction_of_owner, or_roll_back};
 use crate::table::{Code, Columns, Family, Index, Key, Table, Token};
 use pgrx::pg_sys;
-use std::ffi::CStr;
 
 const TOKENS: Index<Token> = Index {
     name: c"authorization_access_tokens_sweep",
@@ -19,15 +18,6 @@ const FAMILIES: Index<Family> = Index {
     name: c"authorization_revoked_families_sweep",
     columns: &[Family::RevokedAt],
 };
-
-/// The rows that a sweep goes through, in this order.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
-pub enum Pass {
-    Retained,
-    Expired,
-    Tokens,
-    Families,
-}
 
 impl Pass {
     /// Goes on, batch by batch, until there is nothing more. The place where it stopped, if the sweep was over before.
@@ -76,14 +66,6 @@ impl Pass {
             pass: self,
             position: from.saturating_add(stuck.into()),
         })
-    }
-
-    pub fn table(self) -> &'static CStr {
-        match self {
-            Pass::Retained | Pass::Expired => Code::TABLE,
-            Pass::Tokens => Token::TABLE,
-            Pass::Families => Family::TABLE,
-        }
     }
 
     /// Goes on from a position in the index. `None`: there is nothing more.

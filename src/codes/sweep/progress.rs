@@ -1,10 +1,10 @@
 //! How far a sweep is, and what it does with the row that it is at.
 
+use super::Sweep;
 use super::care::Care;
 use super::due::Due;
 use super::fate::Fate;
-use super::pass::Pass;
-use super::{Refusal, Sweep};
+use super::place::{Pass, Refusal};
 use crate::error::Error;
 use crate::pg::failure::{Failure, catch};
 use crate::pg::report::Report;

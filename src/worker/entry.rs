@@ -1,0 +1,33 @@
+//! Where PostgreSQL starts each kind of worker, by the name of its function.
+
+use super::{launcher, oneshot, resident};
+use pgrx::{pg_guard, pg_sys};
+
+/// Writes one step. The argument is the handle of the segment that has it.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn attesto_codes_oneshot(argument: pg_sys::Datum) {
+    // SAFETY: it was started with the handle of such a segment.
+    unsafe { oneshot::write(argument) };
+}
+
+/// Sweeps once. The argument is the handle of the segment that says what.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn attesto_codes_sweeper(argument: pg_sys::Datum) {
+    // SAFETY: it was started with the handle of such a segment.
+    unsafe { oneshot::remove(argument) };
+}
+
+/// Writes steps for as long as there are some. The argument is the oid of the database.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn attesto_codes_resident(argument: pg_sys::Datum) {
+    resident::serve(pg_sys::Oid::from(argument.value() as u32));
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn attesto_codes_launcher(_argument: pg_sys::Datum) {
+    launcher::launch();
+}
