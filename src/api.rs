@@ -8,9 +8,10 @@
 use crate::counters::{self, Counter};
 use crate::error::Error;
 use crate::extension::database_name;
-use crate::grant::{Grant, NO_OBJECT, is_identifier};
 use crate::independent;
-use crate::jsonb::Jsonb;
+use crate::oauth::Identifier;
+use crate::oauth::grant::Grant;
+use crate::pg::jsonb::Jsonb;
 use crate::rows::Rows;
 use crate::settings::session_retention;
 use crate::stats::{self, Stats};
@@ -36,9 +37,9 @@ fn code_put(
     let data = data.ok_or(Error::Null("data"))?;
     let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
     if !data.is_object_for_a_row() {
-        return Err(Error::Grant(NO_OBJECT).into());
+        return Err(Error::Data.into());
     }
-    let grant = Grant::parse(data.members()).map_err(Error::Grant)?;
+    let grant = Grant::read(data.value()).map_err(Error::from)?;
     writable("code_put()")?;
     Table::with(fcinfo, Access::Write, |table| {
         store::put(table, code_hash, grant, expires_at)
@@ -334,9 +335,9 @@ fn with_families<T>(
 
 fn identifier<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a str, Error> {
     let value = value.ok_or(Error::Null(argument))?;
-    match is_identifier(value) {
-        true => Ok(value),
-        false => Err(Error::Identifier(argument)),
+    match Identifier::new(value) {
+        Some(identifier) => Ok(identifier.as_str()),
+        None => Err(Error::Identifier(argument)),
     }
 }
 

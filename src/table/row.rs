@@ -3,6 +3,7 @@
 use super::slot::Slot;
 use super::{Columns, Table};
 use crate::memory::room;
+use crate::pg::jsonb::Jsonb;
 use pgrx::varlena::varlena_to_byte_slice;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::marker::PhantomData;
@@ -123,6 +124,11 @@ impl<C: Columns> Row<'_, C> {
 
     /// That of a text column.
     pub fn text(&self, column: C) -> Option<&str> {
+        self.get(column)
+    }
+
+    /// That of a jsonb column, where it lies.
+    pub fn jsonb(&self, column: C) -> Option<Jsonb<'_>> {
         self.get(column)
     }
 
