@@ -3,18 +3,19 @@
 use crate::error::Error;
 use crate::numeric_date::{from_timestamp, now};
 use crate::oauth::{Members, NonEmpty};
-use crate::pg::jsonb::{Jsonb, Value};
+use crate::pg::jsonb::{Jsonb, Spelled, Value};
 use crate::table::{Code, Row};
 use pgrx::{IntoDatum, direct_function_call_as_datum, pg_sys};
 use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
+use std::io::{self, Write};
 
 /// The channel on which the first reuse of a code is announced.
 const CHANNEL: &str = "attesto_codes_reuse";
 /// What NOTIFY carries, in bytes.
 const PAYLOAD: usize = 7999;
 
-/// What a replay is told of the redemption that it repeats: whose it was, overlaid with what the
-/// redeemer said (a null there wins).
+/// Whose a redemption was, overlaid with what the redeemer said (a null there wins).
 #[derive(Serialize)]
 struct Redemption<'a> {
     family_id: Option<&'a str>,
@@ -35,12 +36,13 @@ struct Redeemed<'a> {
 /// What is announced: whose redemption was repeated, and when, in unix seconds.
 #[derive(Serialize)]
 struct Notice<'a> {
-    family_id: Option<Value<'a>>,
-    client_id: Option<&'a str>,
-    subject: Option<Value<'a>>,
     when: i64,
+    subject: Option<Spelled<'a>>,
+    client_id: Option<&'a str>,
+    family_id: Option<Spelled<'a>>,
 }
 
+/// What a replay is told of the redemption that it repeats.
 pub fn redemption(row: &Row<Code>) -> Result<Jsonb<'static>, Error> {
     let meta = row.jsonb(Code::ConsumedMeta);
     let meta = meta.as_ref().map(Jsonb::read).transpose()?;
@@ -76,11 +78,13 @@ pub fn announce(row: &Row<Code>) {
 fn payload(row: &Row<Code>) -> Option<String> {
     let redemption = redemption(row).ok()?;
     let redeemed: Redeemed = redemption.read().ok()?;
+    // No text of a larger one would fit.
+    let small = |value| Some(Spelled(value)).filter(|it| it.0.size() <= 8 * PAYLOAD);
     let mut notice = Notice {
-        family_id: Some(redeemed.family_id),
-        client_id: row.text(Code::ClientId),
-        subject: Some(redeemed.subject),
         when: from_timestamp(now()),
+        subject: small(redeemed.subject),
+        client_id: row.text(Code::ClientId),
+        family_id: small(redeemed.family_id),
     };
     let leave_out: [fn(&mut Notice); 3] = [
         |notice| notice.subject = None,
@@ -99,8 +103,26 @@ fn payload(row: &Row<Code>) -> Option<String> {
 fn text(notice: &Notice) -> Option<String> {
     let mut text = [0; PAYLOAD];
     let mut rest = &mut text[..];
-    serde_json::to_writer(&mut rest, notice).ok()?;
+    let mut serializer = Serializer::with_formatter(&mut rest, Spaced);
+    notice.serialize(&mut serializer).ok()?;
     let rest = rest.len();
     let text = text.get(..PAYLOAD - rest)?;
     String::from_utf8(text.to_vec()).ok()
+}
+
+/// Writes JSON as PostgreSQL writes a jsonb.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        to.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        self.begin_array_value(to, first)
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
+        to.write_all(b": ")
+    }
 }

@@ -64,30 +64,12 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::{Map, Value, json};
 
-    impl<'a> Json<'a> for &'a Value {
-        fn is_null(self) -> bool {
-            Value::is_null(self)
-        }
-        fn is_object(self) -> bool {
-            Value::is_object(self)
-        }
-        fn text(self) -> Option<&'a str> {
-            self.as_str()
-        }
-        fn texts(self) -> Option<Vec<&'a str>> {
-            self.as_array()?.iter().map(Value::as_str).collect()
-        }
-    }
+    type Json<'a> = Grant<'a, Map<String, Value>, Value>;
 
-    fn parse(grant: &Value) -> Result<Grant<'_, &Value>, Invalid> {
-        let members = grant.as_object().unwrap().iter();
-        Grant::parse(
-            members
-                .map(|(name, value)| (name.as_str(), value))
-                .collect(),
-        )
+    fn read(grant: &Value) -> Result<Json<'_>, Fault<serde_json::Error>> {
+        Grant::read(grant)
     }
 
     fn least() -> Value {
@@ -101,98 +83,149 @@ mod tests {
         grant
     }
 
-    fn refused(name: &'static str, values: &[Value]) {
+    fn refused(name: &'static str, must_be: &str, values: &[Value]) {
         for wrong in values {
-            let invalid = parse(&with(name, wrong.clone())).unwrap_err();
-            assert_eq!(invalid.member, Some(name), "{wrong}");
+            let fault = read(&with(name, wrong.clone())).unwrap_err();
+            assert_eq!(fault.member, Some(name), "{wrong}");
+            let error = fault.error.to_string();
+            assert!(error.contains(&format!("expected {must_be}")), "{error}");
         }
     }
 
     #[test]
     fn the_least_grant_gets_every_default() {
-        let least = least();
-        let grant = parse(&least).unwrap();
-        assert_eq!(
-            (grant.client_id, grant.subject, grant.redirect_uri),
-            ("c", "s", "r")
-        );
-        assert!(grant.scope.is_empty() && grant.resource.is_empty() && grant.extra.is_empty());
-        assert_eq!((grant.code_challenge, grant.dpop_jkt), (None, None));
-        assert_eq!(
-            (grant.nonce, grant.family_id, grant.claims),
-            (None, None, None)
-        );
+        let grant = json!(read(&least()).unwrap());
+        let defaults = json!({
+            "client_id": "c", "subject": "s", "redirect_uri": "r", "scope": [], "resource": [],
+            "code_challenge": null, "code_challenge_method": null, "dpop_jkt": null, "nonce": null,
+            "family_id": null, "claims": {}
+        });
+        assert_eq!(grant, defaults);
     }
 
     #[test]
-    fn a_full_grant_is_spread() {
+    fn a_full_grant_comes_back_whole() {
         let full = json!({
             "client_id": "c", "subject": "s", "redirect_uri": "r", "scope": ["a", "b"],
             "resource": ["https://api.example"], "code_challenge": "x",
             "code_challenge_method": "S256", "dpop_jkt": "t", "nonce": "n",
-            "family_id": "f", "claims": {"deep": [[{"a": 1}]]}, "": 1, "acr": {"x": [null]}
+            "family_id": "f", "claims": {"deep": [[{"a": 1}]]}, "": 1, "acr": {"x": [null]}, "no": null
         });
-        let grant = parse(&full).unwrap();
-        assert_eq!(grant.scope, ["a", "b"]);
-        assert_eq!(grant.resource, ["https://api.example"]);
+        let grant = read(&full).unwrap();
+        assert_eq!(grant.scope.clone().into_vec(), ["a", "b"]);
+        assert_eq!(grant.family_id.map(Identifier::as_str), Some("f"));
         assert_eq!(
-            (grant.code_challenge, grant.dpop_jkt),
-            (Some("x"), Some("t"))
+            json!(grant.extra),
+            json!({"": 1, "acr": {"x": [null]}, "no": null})
         );
-        assert_eq!((grant.nonce, grant.family_id), (Some("n"), Some("f")));
-        assert_eq!(grant.claims, Some(&full["claims"]));
-        assert_eq!(grant.extra, [("", &full[""]), ("acr", &full["acr"])]);
+        assert_eq!(json!(grant), full);
+    }
+
+    #[test]
+    fn null_is_as_absent() {
+        let mut nulls = json!(read(&least()).unwrap());
+        for member in nulls.as_object_mut().unwrap().values_mut() {
+            if !member.is_string() {
+                *member = json!(null);
+            }
+        }
+        assert_eq!(read(&nulls).unwrap(), read(&least()).unwrap());
+    }
+
+    #[test]
+    fn a_grant_is_an_object() {
+        for wrong in [json!(null), json!("x"), json!([least()]), json!(1)] {
+            assert_eq!(read(&wrong).unwrap_err().member, None, "{wrong}");
+        }
     }
 
     #[test]
     fn required_members_are_non_empty_strings() {
         for name in ["client_id", "subject", "redirect_uri"] {
-            refused(
-                name,
-                &[json!(null), json!(""), json!(1), json!(["x"]), json!({})],
-            );
-            let mut absent = least();
-            absent.as_object_mut().unwrap().remove(name);
-            assert_eq!(parse(&absent).unwrap_err().member, Some(name));
+            let wrong = [json!(null), json!(""), json!(1), json!(["x"]), json!({})];
+            refused(name, "a non-empty string", &wrong);
         }
     }
 
     #[test]
-    fn optional_members_are_non_empty_strings_or_null() {
-        for name in ["code_challenge", "dpop_jkt", "nonce", "family_id"] {
-            assert!(parse(&with(name, json!(null))).is_ok());
-            refused(
-                name,
-                &[json!(""), json!(1), json!(["x"]), json!({}), json!(false)],
+    fn the_first_required_member_that_is_absent_is_named() {
+        let names = ["client_id", "subject", "redirect_uri"];
+        for (at, name) in names.into_iter().enumerate() {
+            let mut grant = least();
+            for absent in &names[at..] {
+                grant.as_object_mut().unwrap().remove(*absent);
+            }
+            let fault = read(&grant).unwrap_err();
+            assert_eq!(fault.member, Some(name));
+            assert!(
+                fault
+                    .error
+                    .to_string()
+                    .contains("expected a non-empty string")
             );
         }
+    }
+
+    #[test]
+    fn what_is_wrong_goes_before_what_is_absent() {
+        assert_eq!(
+            read(&json!({"nonce": 1})).unwrap_err().member,
+            Some("nonce")
+        );
+    }
+
+    #[test]
+    fn optional_members_are_non_empty_strings_or_null() {
+        for name in ["code_challenge", "dpop_jkt", "nonce"] {
+            let wrong = [json!(""), json!(1), json!(["x"]), json!({}), json!(false)];
+            refused(name, "a non-empty string", &wrong);
+        }
+    }
+
+    #[test]
+    fn the_family_is_an_identifier() {
+        for right in ["x".into(), "x".repeat(1024), "ü".repeat(512)] {
+            assert!(read(&with("family_id", json!(right))).is_ok());
+        }
+        let long = json!("ü".repeat(512) + "x");
+        let wrong = [json!(""), long, json!(1), json!(["x"]), json!({})];
+        refused("family_id", "a string of 1 to 1024 bytes", &wrong);
     }
 
     #[test]
     fn lists_hold_non_empty_strings() {
         for name in ["scope", "resource"] {
-            assert!(parse(&with(name, json!(null))).is_ok());
-            refused(
-                name,
-                &[json!(""), json!([""]), json!([null]), json!([1]), json!({})],
-            );
+            let wrong = [
+                json!(""),
+                json!([""]),
+                json!(["a", null]),
+                json!([1]),
+                json!([["a"]]),
+                json!({}),
+            ];
+            refused(name, "an array of non-empty strings", &wrong);
         }
     }
 
     #[test]
     fn claims_are_an_object() {
-        assert_eq!(parse(&with("claims", json!(null))).unwrap().claims, None);
-        refused("claims", &[json!(""), json!([]), json!(1), json!(true)]);
+        refused(
+            "claims",
+            "a map",
+            &[json!(""), json!([]), json!(1), json!(true)],
+        );
     }
 
     #[test]
-    fn the_method_is_s256() {
-        for right in [json!("S256"), json!(null)] {
-            assert!(parse(&with("code_challenge_method", right)).is_ok());
-        }
-        refused(
-            "code_challenge_method",
-            &[json!("plain"), json!(""), json!("s256"), json!(1)],
-        );
+    fn the_method_is_s256_with_or_without_a_challenge() {
+        let wrong = [json!("plain"), json!(""), json!("s256"), json!(1)];
+        refused("code_challenge_method", "\"S256\"", &wrong);
+        let method = |grant: &Value| read(grant).unwrap().code_challenge_method;
+        assert_eq!(method(&with("code_challenge", json!("x"))), Some(S256));
+        assert_eq!(method(&with("code_challenge_method", json!("S256"))), None);
+        let fault = |grant: &Value| read(grant).unwrap_err().member;
+        let mut plain = with("code_challenge", json!("x"));
+        plain["code_challenge_method"] = json!("plain");
+        assert_eq!(fault(&plain), Some("code_challenge_method"));
     }
 }

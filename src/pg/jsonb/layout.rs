@@ -34,6 +34,11 @@ impl<'a> Value<'a> {
         is_text.then(|| str::from_utf8(self.bytes).ok()).flatten()
     }
 
+    /// How many bytes it is.
+    pub fn size(self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn is_object(self) -> bool {
         let header = self.bytes.first_chunk().map(|h| u32::from_ne_bytes(*h));
         self.kind == JENTRY_ISCONTAINER && header.is_some_and(|header| header & JB_FOBJECT != 0)

@@ -5,10 +5,14 @@ mod de;
 mod kept;
 mod layout;
 mod ser;
+mod spelled;
+#[cfg(test)]
+mod tests;
 
 pub use de::Error;
 pub use kept::Object;
 pub use layout::Value;
+pub use spelled::Spelled;
 
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::nullable::Nullable;

@@ -4,13 +4,15 @@
 use super::Error;
 use super::kept::KEPT;
 use super::layout::aligned;
-use crate::memory::{reserve, room};
 use pgrx::pg_sys::{
     JB_FARRAY, JB_FOBJECT, JB_OFFSET_STRIDE, JENTRY_HAS_OFF, JENTRY_ISBOOL_FALSE,
     JENTRY_ISBOOL_TRUE, JENTRY_ISCONTAINER, JENTRY_ISNULL, JENTRY_ISSTRING, JENTRY_OFFLENMASK,
 };
 use serde::ser::{self, Impossible, Serialize};
 use std::ops::Range;
+
+/// As many members as most grants have.
+const USUAL: usize = 24;
 
 /// The container of an object or an array.
 pub(super) fn build(value: &impl Serialize) -> Result<Vec<u8>, Error> {
@@ -34,11 +36,14 @@ impl<'d> Serializer<'d> {
     }
 
     fn container(self, number: Option<usize>) -> Result<Parts<'d>, Error> {
-        let number = number.unwrap_or(16);
+        let number = number.unwrap_or(usize::MAX).min(USUAL);
+        let (mut parts, mut data) = (Vec::new(), Vec::new());
+        reserve(&mut parts, number)?;
+        reserve(&mut data, 32 * number)?;
         Ok(Parts {
             container: self.data,
-            parts: room(number),
-            data: room(16 * number),
+            parts,
+            data,
         })
     }
 }
@@ -75,12 +80,12 @@ impl<'d> ser::Serializer for Serializer<'d> {
     }
 
     fn serialize_str(self, text: &str) -> Result<u32, Error> {
-        append(self.data, text.as_bytes());
+        append(self.data, text.as_bytes())?;
         Ok(JENTRY_ISSTRING)
     }
 
     fn serialize_bytes(self, bytes: &[u8]) -> Result<u32, Error> {
-        append(self.data, bytes);
+        append(self.data, bytes)?;
         self.kept.ok_or(Error::Unfit)
     }
 
@@ -174,6 +179,11 @@ const NO_NAME: Part = Part {
 };
 
 impl Part {
+    /// Where it ends if the one before it ends here.
+    fn end_at(self, at: usize) -> usize {
+        aligned(self.kind, at) + self.range().len()
+    }
+
     fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -191,17 +201,21 @@ impl Parts<'_> {
         })
     }
 
-    fn push(&mut self, name: Part, value: Part) {
-        reserve(&mut self.parts, 1);
+    fn push(&mut self, name: Part, value: Part) -> Result<(), Error> {
+        reserve(&mut self.parts, 1)?;
         self.parts.push([name, value]);
+        Ok(())
     }
 
     /// Sorts the members. Which of two is the later one is told by where it lies, so that no memory is needed.
     fn sort(&mut self) {
         let name = |[name, _]: &[Part; 2]| &self.data[name.range()];
-        let order = |member: &[Part; 2]| (name(member).len(), name(member), member[0].start);
-        self.parts
-            .sort_unstable_by(|one, other| order(one).cmp(&order(other)));
+        self.parts.sort_unstable_by(|one, other| {
+            let by_length = one[0].range().len().cmp(&other[0].range().len());
+            let by_name = || name(one).cmp(name(other));
+            let by_place = || one[0].start.cmp(&other[0].start);
+            by_length.then_with(by_name).then_with(by_place)
+        });
         self.parts.dedup_by(|later, earlier| {
             let is_same = name(later) == name(earlier);
             if is_same {
@@ -212,40 +226,52 @@ impl Parts<'_> {
     }
 
     /// Writes all of it to where it goes.
-    fn finish(self, is_object: bool) -> Result<u32, Error> {
-        let names = self.parts.iter().map(|part| part[0]);
-        let values = self.parts.iter().map(|part| part[1]);
-        let all = names.filter(|_| is_object).chain(values);
+    fn finish(self, flag: u32) -> Result<u32, Error> {
         let number = u32::try_from(self.parts.len()).map_err(|_| Error::Unfit)?;
-        let flag = if is_object { JB_FOBJECT } else { JB_FARRAY };
-        append(self.container, &(number | flag).to_ne_bytes());
-        let mut at = 0;
-        for (index, part) in all.clone().enumerate() {
-            let end = aligned(part.kind, at) + part.range().len();
-            let entry = match index % JB_OFFSET_STRIDE as usize {
+        let sides: &[usize] = match flag {
+            JB_FOBJECT => &[0, 1],
+            _ => &[1],
+        };
+        let entries = sides.len() * self.parts.len();
+        // Each entry, and up to three bytes before what it is for.
+        reserve(self.container, 4 + 8 * entries + self.data.len())?;
+        append(self.container, &(number | flag).to_ne_bytes())?;
+        let all = || {
+            sides
+                .iter()
+                .flat_map(|side| self.parts.iter().map(|part| part[*side]))
+        };
+        let (mut at, mut index) = (0, 0);
+        for part in all() {
+            let end = part.end_at(at);
+            let entry = match index % JB_OFFSET_STRIDE {
                 0 => JENTRY_HAS_OFF | end as u32,
                 _ => (end - at) as u32,
             };
-            if end > JENTRY_OFFLENMASK as usize {
-                return Err(Error::Unfit);
-            }
-            append(self.container, &(part.kind | entry).to_ne_bytes());
-            at = end;
+            append(self.container, &(part.kind | entry).to_ne_bytes())?;
+            (at, index) = (end, index + 1);
+        }
+        if at > JENTRY_OFFLENMASK as usize {
+            return Err(Error::Unfit);
         }
         let mut at = 0;
-        for part in all {
-            let padding = aligned(part.kind, at) - at;
-            append(self.container, &[0; 4][..padding]);
-            append(self.container, &self.data[part.range()]);
-            at += padding + part.range().len();
+        for part in all() {
+            append(self.container, &[0; 4][..aligned(part.kind, at) - at])?;
+            append(self.container, &self.data[part.range()])?;
+            at = part.end_at(at);
         }
         Ok(JENTRY_ISCONTAINER)
     }
 }
 
-fn append(data: &mut Vec<u8>, bytes: &[u8]) {
-    reserve(data, bytes.len());
+fn append(data: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
+    reserve(data, bytes.len())?;
     data.extend_from_slice(bytes);
+    Ok(())
+}
+
+fn reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), Error> {
+    list.try_reserve(more).map_err(|_| Error::Memory)
 }
 
 impl ser::SerializeSeq for Parts<'_> {
@@ -254,12 +280,11 @@ impl ser::SerializeSeq for Parts<'_> {
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         let value = self.part(value)?;
-        self.push(NO_NAME, value);
-        Ok(())
+        self.push(NO_NAME, value)
     }
 
     fn end(self) -> Result<u32, Error> {
-        self.finish(false)
+        self.finish(JB_FARRAY)
     }
 }
 
@@ -270,8 +295,8 @@ impl ser::SerializeMap for Parts<'_> {
     fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), Error> {
         let name = self.part(name)?;
         // No two names begin at one place, though both be empty.
-        append(&mut self.data, &[0]);
-        self.push(name, NO_NAME);
+        append(&mut self.data, &[0])?;
+        self.push(name, NO_NAME)?;
         match name.kind {
             JENTRY_ISSTRING => Ok(()),
             _ => Err(Error::Unfit),
@@ -287,7 +312,7 @@ impl ser::SerializeMap for Parts<'_> {
 
     fn end(mut self) -> Result<u32, Error> {
         self.sort();
-        self.finish(true)
+        self.finish(JB_FOBJECT)
     }
 }
 
