@@ -1,4 +1,4 @@
--- Every jsonb comes back as PostgreSQL itself would have built it, to the bit, by code_get and by code_take: *= compares what is stored.
+-- Every jsonb comes back as PostgreSQL itself would have built it, to the bit, by code_get and by code_take.
 \set least '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
 \set defaults '{"scope": [], "resource": [], "code_challenge": null, "code_challenge_method": null, "dpop_jkt": null, "nonce": null, "family_id": null, "claims": {}}'
 CREATE TEMP TABLE odd (n serial, what text, value jsonb);
@@ -33,14 +33,14 @@ SELECT count(code_put(place || n, data, 1800000000)) = 3 * (SELECT count(*) FROM
 CREATE TEMP TABLE entries AS
 SELECT what, :'defaults'::jsonb || given.data AS expected, got.data AS got, taken.data AS taken, place || n AS code_hash
 FROM given, code_get(place || n) got, code_take(place || n) taken;
-SELECT what, count(*), bool_and(ROW(got) *= ROW(expected)) AS got, bool_and(ROW(taken) *= ROW(expected)) AS taken FROM entries GROUP BY what ORDER BY what;
+SELECT what, count(*), bool_and(record_image_eq(ROW(got), ROW(expected))) AS got, bool_and(record_image_eq(ROW(taken), ROW(expected))) AS taken FROM entries GROUP BY what ORDER BY what;
 -- So are the columns.
-SELECT bool_and(ROW(claims) *= ROW(coalesce(expected -> 'claims', '{}'))) AS claims,
-  bool_and(ROW(extra) *= ROW(nullif(expected - ARRAY(SELECT jsonb_object_keys(:'defaults'::jsonb || :'least'::jsonb)), '{}'))) AS extra
+SELECT bool_and(record_image_eq(ROW(claims), ROW(coalesce(expected -> 'claims', '{}')))) AS claims,
+  bool_and(record_image_eq(ROW(extra), ROW(nullif(expected - ARRAY(SELECT jsonb_object_keys(:'defaults'::jsonb || :'least'::jsonb)), '{}')))) AS extra
 FROM entries JOIN authorizations USING (code_hash);
 -- And the meta of a redemption, laid over what is told of each.
 SELECT code_mark_consumed(place || n, jsonb_build_object('x', value, 'subject', value)), count(*) FROM odd, unnest(ARRAY['claim']) place GROUP BY 1;
-SELECT what, bool_and(ROW(meta) *= ROW(jsonb_build_object('family_id', NULL, 'subject', value, 'x', value))) AS told
+SELECT what, bool_and(record_image_eq(ROW(meta), ROW(jsonb_build_object('family_id', NULL, 'subject', value, 'x', value)))) AS told
 FROM odd, code_take('claim' || n) GROUP BY what ORDER BY what;
 
 -- In lists and strings of a grant.
@@ -49,8 +49,8 @@ SELECT i AS n, :'least'::jsonb || jsonb_build_object('scope', (SELECT jsonb_agg(
   'dpop_jkt', repeat('j', i), 'family_id', repeat('f', i), 'code_challenge_method', 'S256') AS data
 FROM generate_series(1, 100) i;
 SELECT count(code_put('list' || n, data, 1800000000)) FROM lists;
-SELECT count(*), bool_and(ROW(got.data) *= ROW(:'defaults'::jsonb || lists.data)) AS got FROM lists, code_get('list' || n) got;
-SELECT bool_and(ROW(cnf) *= ROW(jsonb_build_object('jkt', lists.data -> 'dpop_jkt'))) AS cnf FROM lists JOIN authorizations ON code_hash = 'list' || n;
+SELECT count(*), bool_and(record_image_eq(ROW(got.data), ROW(:'defaults'::jsonb || lists.data))) AS got FROM lists, code_get('list' || n) got;
+SELECT bool_and(record_image_eq(ROW(cnf), ROW(jsonb_build_object('jkt', lists.data -> 'dpop_jkt')))) AS cnf FROM lists JOIN authorizations ON code_hash = 'list' || n;
 
 -- A grant is read however it is stored: compressed, toasted, with a short header.
 CREATE TEMP TABLE kinds (n serial, data jsonb);
