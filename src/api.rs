@@ -12,10 +12,10 @@ use crate::codes::statistics::{self, Statistics};
 use crate::codes::sweep::{Place, Sweep};
 use crate::commit::savepoint::{note_put, own};
 use crate::error::Error;
-use crate::grant::{Grant, NO_OBJECT, is_identifier};
-use crate::jsonb::Jsonb;
-use crate::oauth::digest;
+use crate::oauth::grant::Grant;
+use crate::oauth::{Identifier, digest};
 use crate::pg::backend::{database, database_name, is_read_only, schema_of};
+use crate::pg::jsonb::Jsonb;
 use crate::pg::result_row::ResultRow;
 use crate::pg::session::replication_role;
 use crate::settings::session_retention;
@@ -39,9 +39,9 @@ fn code_put(
     let data = data.ok_or(Error::Null("data"))?;
     let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
     if !data.is_object_for_a_row() {
-        return Err(Error::Grant(NO_OBJECT).into());
+        return Err(Error::Data.into());
     }
-    let grant = Grant::parse(data.members()).map_err(Error::Grant)?;
+    let grant = Grant::read(data.value()).map_err(Error::from)?;
     writable("code_put()")?;
     Table::with(fcinfo, Access::Write, |table| {
         lifecycle::put(table, code_hash, grant, expires_at)?;
@@ -340,9 +340,9 @@ fn with_families<T>(
 
 fn identifier<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a str, Error> {
     let value = value.ok_or(Error::Null(argument))?;
-    match is_identifier(value) {
-        true => Ok(value),
-        false => Err(Error::Identifier(argument)),
+    match Identifier::new(value) {
+        Some(identifier) => Ok(identifier.as_str()),
+        None => Err(Error::Identifier(argument)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Every error that a caller can meet, and the one place that knows SQLSTATE, DETAIL and HINT.
 //! None of them holds a code, a hash or a member's value.
 
-use crate::grant::Invalid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::ffi::CStr;
@@ -14,8 +13,10 @@ pub enum Error {
     CodeHash,
     /// expires_at is after the year 9999, or before what a timestamptz can hold.
     ExpiresAt,
-    /// data breaks a rule of the grant.
-    Grant(Invalid),
+    /// data is not an object, or too large.
+    Data,
+    /// A member of data is not what it has to be.
+    Grant(&'static str, String),
     /// meta is not an object, or too large.
     Meta,
     /// The code_hash is stored already.
@@ -112,13 +113,13 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "The argument \"expires_at\" must be a time from 4714 BC to the end of the year 9999.".into(),
             "Pass unix seconds, not milliseconds.",
         ),
-        Error::Grant(Invalid { member: None, must_be }) => (
+        Error::Data => (
             ERRCODE_INVALID_PARAMETER_VALUE,
             "invalid grant".into(),
-            format!("The argument \"data\" must be {must_be}."),
+            "The argument \"data\" must be a JSON object of at most 64 MB.".into(),
             "Pass the grant as one JSON object.",
         ),
-        Error::Grant(Invalid { member: Some(member), must_be }) => (
+        Error::Grant(member, must_be) => (
             ERRCODE_INVALID_PARAMETER_VALUE,
             "invalid grant".into(),
             format!("The member \"{member}\" of data must be {must_be}."),

@@ -4,8 +4,6 @@ mod api;
 mod codes;
 mod commit;
 mod error;
-mod grant;
-mod jsonb;
 mod oauth;
 mod pg;
 mod settings;

@@ -3,17 +3,17 @@
 use super::step::{Step, is_live, is_redeemed};
 use super::{reuse, runs};
 use crate::error::Error;
-use crate::grant::{Grant, S256};
-use crate::jsonb::{Jsonb, Object, Value};
-use crate::oauth::numeric_date;
+use crate::oauth::grant::{self, Confirmation};
+use crate::oauth::{Identifier, List, Members, NonEmpty, S256, numeric_date};
 use crate::pg::backend::now;
+use crate::pg::jsonb::{Jsonb, Object, Value};
 use crate::table::{Code, LockWait, Row, Table, Update, Values};
 use pgrx::check_for_interrupts;
 
 type Codes = Table<Code>;
 
-/// The confirmation method of a key thumbprint (RFC 9449, section 6.1).
-const JKT: &str = "jkt";
+/// A grant, of which what is kept as it is lies in a jsonb.
+pub type Grant<'a> = grant::Grant<'a, Object<'a>, Value<'a>>;
 
 /// How often a take looks at a row that changes under its eyes. A code has few states to go through,
 /// so that more than that means a row that only this transaction sees as it is.
@@ -21,7 +21,7 @@ pub const ATTEMPTS: usize = 10;
 
 /// What a live code stands for.
 pub struct Entry {
-    pub data: Jsonb,
+    pub data: Jsonb<'static>,
     /// Unix seconds.
     pub expires_at: i64,
 }
@@ -31,7 +31,7 @@ pub enum Taken {
     /// The code was live, and this call spent it.
     Ok(Entry),
     /// The code was redeemed before (RFC 6749, section 4.1.2); what was said of that redemption.
-    Consumed(Jsonb),
+    Consumed(Jsonb<'static>),
     /// Never issued, swept, or spent and not redeemed.
     Error,
 }
@@ -65,39 +65,35 @@ pub enum Marked {
 }
 
 /// Stores a live code.
-pub fn put(
-    codes: &Codes,
-    code_hash: &str,
-    grant: Grant<Value>,
-    expires_at: i64,
-) -> Result<(), Error> {
+pub fn put(codes: &Codes, code_hash: &str, grant: Grant, expires_at: i64) -> Result<(), Error> {
     let expires_at = numeric_date::to_timestamp(expires_at).ok_or(Error::ExpiresAt)?;
-    let cnf = |jkt| Object::new().set(JKT, Value::text(jkt)).build();
-    let claims = grant.claims.and_then(Value::to_jsonb);
-    let extra = (!grant.extra.is_empty()).then(|| Object::new().set_all(grant.extra).build());
+    let cnf = grant
+        .dpop_jkt
+        .map(|jkt| Jsonb::build(&Confirmation { jkt }));
+    let extra = (!grant.extra.is_empty()).then(|| Jsonb::build(&grant.extra));
     let row = Values::default()
         .set(Code::ExpiresAt, expires_at)
         .set(Code::InsertedAt, now())
         .set(Code::ConsumedSuccess, false)
         .set(Code::CodeHash, code_hash)
-        .set(Code::ClientId, grant.client_id)
-        .set(Code::Subject, grant.subject)
-        .set(Code::RedirectUri, grant.redirect_uri)
-        .set(Code::Scope, grant.scope)
-        .set(Code::Resource, grant.resource)
-        .set(Code::CodeChallenge, grant.code_challenge)
+        .set(Code::ClientId, grant.client_id.as_str())
+        .set(Code::Subject, grant.subject.as_str())
+        .set(Code::RedirectUri, grant.redirect_uri.as_str())
+        .set(Code::Scope, grant.scope.into_vec())
+        .set(Code::Resource, grant.resource.into_vec())
+        .set(
+            Code::CodeChallenge,
+            grant.code_challenge.map(NonEmpty::as_str),
+        )
         .set(
             Code::CodeChallengeMethod,
-            grant.code_challenge.map(|_| S256),
+            grant.code_challenge_method.map(|_| S256::NAME),
         )
-        .set(Code::Cnf, grant.dpop_jkt.map(cnf))
-        .set(Code::Nonce, grant.nonce)
-        .set(Code::FamilyId, grant.family_id)
-        .set(
-            Code::Claims,
-            claims.unwrap_or_else(|| Object::new().build()),
-        )
-        .set(Code::Extra, extra)
+        .set(Code::Cnf, cnf.transpose()?)
+        .set(Code::Nonce, grant.nonce.map(NonEmpty::as_str))
+        .set(Code::FamilyId, grant.family_id.map(Identifier::as_str))
+        .set(Code::Claims, Jsonb::from(grant.claims))
+        .set(Code::Extra, extra.transpose()?)
         .set(Code::Run, runs::of_a_new_code(codes)?);
     codes.insert(row, || Error::Exists)
 }
@@ -201,7 +197,7 @@ pub fn mark_consumed(
         }
         // NULL says the same as an empty object, and needs no room: the row stays as long as it was, and
         // the WAL gets what differs.
-        let told = (!meta.members().is_empty()).then_some(meta);
+        let told = (!meta.is_empty()).then(|| meta.clone());
         let mut redeemed = Values::default()
             .set(Code::ConsumedSuccess, true)
             .set(Code::ConsumedMeta, told);
@@ -221,35 +217,34 @@ pub fn mark_consumed(
 
 /// The grant as one object: what `put` was given, with every default filled in.
 fn entry(row: &Row<Code>) -> Result<Entry, Error> {
-    let text = |column| row.text(column).map(Value::text).ok_or(Error::Damaged);
-    let optional = |column| Value::text_or_null(row.text(column));
-    let texts = |column| row.texts(column).ok_or(Error::Damaged);
-    let (scope, resource) = (texts(Code::Scope)?, texts(Code::Resource)?);
-    let claims: Jsonb = row.get(Code::Claims).ok_or(Error::Damaged)?;
-    let cnf: Option<Jsonb> = row.get(Code::Cnf);
-    let extra: Option<Jsonb> = row.get(Code::Extra);
-    let dpop_jkt = match &cnf {
-        Some(cnf) => cnf.get(JKT).ok_or(Error::Damaged)?,
-        None => Value::NULL,
+    let optional = |column| {
+        let text = row.text(column).map(NonEmpty::new);
+        text.map(|text| text.ok_or(Error::Damaged)).transpose()
     };
-    // In the order of a jsonb.
-    let mut data = Object::new()
-        .set("nonce", optional(Code::Nonce))
-        .set_texts("scope", &scope)
-        .set("claims", claims.value())
-        .set("subject", text(Code::Subject)?)
-        .set("dpop_jkt", dpop_jkt)
-        .set_texts("resource", &resource)
-        .set("client_id", text(Code::ClientId)?)
-        .set("family_id", optional(Code::FamilyId))
-        .set("redirect_uri", text(Code::RedirectUri)?)
-        .set("code_challenge", optional(Code::CodeChallenge))
-        .set("code_challenge_method", optional(Code::CodeChallengeMethod));
-    if let Some(extra) = &extra {
-        data = data.set_all(extra.members());
-    }
+    let text = |column| optional(column)?.ok_or(Error::Damaged);
+    let list = |column| row.texts(column).map(List::stored).ok_or(Error::Damaged);
+    let method = row.text(Code::CodeChallengeMethod).map(S256::new);
+    let method = method.map(|method| method.ok_or(Error::Damaged));
+    let claims = row.jsonb(Code::Claims).ok_or(Error::Damaged)?;
+    let (cnf, extra) = (row.jsonb(Code::Cnf), row.jsonb(Code::Extra));
+    let confirmation: Option<Confirmation> = cnf.as_ref().map(Jsonb::read).transpose()?;
+    let extra = extra.as_ref().map(Jsonb::read).transpose()?;
+    let grant: Grant = grant::Grant {
+        client_id: text(Code::ClientId)?,
+        subject: text(Code::Subject)?,
+        redirect_uri: text(Code::RedirectUri)?,
+        scope: list(Code::Scope)?,
+        resource: list(Code::Resource)?,
+        code_challenge: optional(Code::CodeChallenge)?,
+        code_challenge_method: method.transpose()?,
+        dpop_jkt: confirmation.map(|confirmation| confirmation.jkt),
+        nonce: optional(Code::Nonce)?,
+        family_id: row.text(Code::FamilyId).map(Identifier::stored),
+        claims: claims.read()?,
+        extra: extra.unwrap_or_else(Members::none),
+    };
     Ok(Entry {
-        data: data.build(),
+        data: Jsonb::build(&grant)?,
         expires_at: row
             .get(Code::ExpiresAt)
             .map(numeric_date::from_timestamp)

@@ -1,36 +1,65 @@
 //! Reuse of a redeemed code: the attack signal of RFC 6749, section 4.1.2, and RFC 9700, section 4.2.4.
 
 use crate::error::Error;
-use crate::grant::non_empty_text;
-use crate::jsonb::{Jsonb, Object, Value};
 use crate::oauth::numeric_date::from_timestamp;
+use crate::oauth::{Members, NonEmpty};
 use crate::pg::backend::{notify, now};
+use crate::pg::jsonb::{Jsonb, Spelled, Value};
 use crate::table::{Code, Row};
+use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
+use std::io::{self, Write};
 
 /// The channel on which the first reuse of a code is announced.
 const CHANNEL: &str = "attesto_codes_reuse";
 /// What NOTIFY carries, in bytes.
 const PAYLOAD: usize = 7999;
 
-/// What a replay is told of the redemption that it repeats: whose it was, overlaid with what the
-/// redeemer said (a null there wins).
-pub fn redemption(row: &Row<Code>) -> Result<Jsonb, Error> {
-    let meta: Option<Jsonb> = row.get(Code::ConsumedMeta);
-    let subject = row.text(Code::Subject).ok_or(Error::Damaged)?;
-    Ok(Object::new()
-        .set("family_id", Value::text_or_null(row.text(Code::FamilyId)))
-        .set("subject", Value::text(subject))
-        .set_all(meta.as_ref().map(Jsonb::members).unwrap_or_default())
-        .build())
+/// Whose a redemption was, overlaid with what the redeemer said (a null there wins).
+#[derive(Serialize)]
+struct Redemption<'a> {
+    family_id: Option<&'a str>,
+    subject: &'a str,
+    #[serde(flatten)]
+    meta: Members<'a, Value<'a>>,
+}
+
+/// Whose the redemption was.
+#[derive(Deserialize)]
+struct Redeemed<'a> {
+    #[serde(borrow)]
+    family_id: Value<'a>,
+    #[serde(borrow)]
+    subject: Value<'a>,
+}
+
+/// What is announced: whose redemption was repeated, and when, in unix seconds.
+#[derive(Serialize)]
+struct Notice<'a> {
+    when: i64,
+    subject: Option<Spelled<'a>>,
+    client_id: Option<&'a str>,
+    family_id: Option<Spelled<'a>>,
+}
+
+/// What a replay is told of the redemption that it repeats.
+pub fn redemption(row: &Row<Code>) -> Result<Jsonb<'static>, Error> {
+    let meta = row.jsonb(Code::ConsumedMeta);
+    let meta = meta.as_ref().map(Jsonb::read).transpose()?;
+    let redemption = Redemption {
+        family_id: row.text(Code::FamilyId),
+        subject: row.text(Code::Subject).ok_or(Error::Damaged)?,
+        meta: meta.unwrap_or_else(Members::none),
+    };
+    Ok(Jsonb::build(&redemption)?)
 }
 
 /// The family whose tokens the redemption gave, where there is one.
 pub fn family_id(row: &Row<Code>) -> Option<String> {
     let redemption = redemption(row).ok()?;
-    redemption
-        .get("family_id")
-        .and_then(non_empty_text)
-        .map(str::to_owned)
+    let redeemed: Redeemed = redemption.read().ok()?;
+    let family_id = redeemed.family_id.text().and_then(NonEmpty::new)?;
+    Some(family_id.as_str().to_owned())
 }
 
 /// Notifies whoever listens, when this transaction commits. A row that cannot be read is nobody's.
@@ -40,31 +69,55 @@ pub fn announce(row: &Row<Code>) {
     }
 }
 
-/// Whose redemption was repeated, and when, in unix seconds. Members that would not fit are null.
+/// Members that would not fit are null. The more is known without one, the sooner it goes.
 fn payload(row: &Row<Code>) -> Option<String> {
     let redemption = redemption(row).ok()?;
-    // The more is known without it, the later it comes.
-    let members = [
-        ("family_id", redemption.get("family_id")),
-        ("client_id", row.text(Code::ClientId).map(Value::text)),
-        ("subject", redemption.get("subject")),
+    let redeemed: Redeemed = redemption.read().ok()?;
+    // No text of a larger one would fit.
+    let small = |value| Some(Spelled(value)).filter(|it| it.0.size() <= 8 * PAYLOAD);
+    let mut notice = Notice {
+        when: from_timestamp(now()),
+        subject: small(redeemed.subject),
+        client_id: row.text(Code::ClientId),
+        family_id: small(redeemed.family_id),
+    };
+    let leave_out: [fn(&mut Notice); 3] = [
+        |notice| notice.subject = None,
+        |notice| notice.client_id = None,
+        |notice| notice.family_id = None,
     ];
-    let when = from_timestamp(now());
-    (0..=members.len())
-        .rev()
-        .map(|kept| notice(&members, kept, when))
-        .find(|payload| payload.len() <= PAYLOAD)
+    let shorter = leave_out.iter().find_map(|leave_out| {
+        let text = text(&notice);
+        leave_out(&mut notice);
+        text
+    });
+    shorter.or_else(|| text(&notice))
 }
 
-/// With the first `kept` of these members, of which none is so large that no text of it would fit.
-fn notice(members: &[(&str, Option<Value>)], kept: usize, when: i64) -> String {
-    let kept = members.iter().enumerate().map(|(at, (name, value))| {
-        let value = value.filter(|value| at < kept && value.size() <= 8 * PAYLOAD);
-        (*name, value.unwrap_or(Value::NULL))
-    });
-    Object::new()
-        .set_all(kept)
-        .set("when", Value::number(when))
-        .build()
-        .to_text()
+/// Its text, of which no more is made than fits.
+fn text(notice: &Notice) -> Option<String> {
+    let mut text = [0; PAYLOAD];
+    let mut rest = &mut text[..];
+    let mut serializer = Serializer::with_formatter(&mut rest, Spaced);
+    notice.serialize(&mut serializer).ok()?;
+    let rest = rest.len();
+    let text = text.get(..PAYLOAD - rest)?;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+/// Writes JSON as PostgreSQL writes a jsonb.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        to.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        self.begin_array_value(to, first)
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
+        to.write_all(b": ")
+    }
 }

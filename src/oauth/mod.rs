@@ -1,6 +1,12 @@
-//! What the RFCs say: the grant, the digest of a code, times.
-//!
-//! Nothing here knows of PostgreSQL: no pgrx, no unsafe, plain unit tests.
+//! What the RFCs say of a grant: its members, and the rules for each, as types. Nothing here knows of
+//! PostgreSQL: what a grant is read from, and written to, is any format of serde. How its parts are stored,
+//! and the life of a code, are elsewhere.
 
 pub mod digest;
+pub mod grant;
+mod members;
 pub mod numeric_date;
+mod text;
+
+pub use members::{Fault, Members};
+pub use text::{Identifier, List, NonEmpty, S256};

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod failure;
+pub mod jsonb;
 pub mod memory;
 pub mod report;
 pub mod result_row;

@@ -2,6 +2,7 @@
 //! it over.
 
 use super::{Columns, Table};
+use crate::pg::jsonb::Jsonb;
 use crate::pg::memory::room;
 use pgrx::varlena::varlena_to_byte_slice;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
@@ -129,6 +130,11 @@ impl<C: Columns> Row<'_, C> {
 
     /// That of a text column.
     pub fn text(&self, column: C) -> Option<&str> {
+        self.get(column)
+    }
+
+    /// That of a jsonb column, where it lies.
+    pub fn jsonb(&self, column: C) -> Option<Jsonb<'_>> {
         self.get(column)
     }
 

@@ -1,4 +1,4 @@
--- A grant with a member that nests deeper than the stack allows is refused, and the session goes on.
+-- A grant whose members nest deeper than the stack allows is stored all the same: what is kept is not looked into.
 CREATE TABLE grants AS
 SELECT depth, format('{"client_id": "c", "subject": "s", "redirect_uri": "r", "x": %s%s}',
   repeat('[', depth), repeat(']', depth))::jsonb AS data

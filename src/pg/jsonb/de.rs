@@ -1,0 +1,137 @@
+//! Reads a `jsonb` where it lies: strings are borrowed, and what is to be kept as it is is not looked into.
+
+use super::kept::{KEPT, kept};
+use super::layout::{Members, Value, Values};
+use pgrx::pg_sys::{
+    JENTRY_ISBOOL_FALSE, JENTRY_ISBOOL_TRUE, JENTRY_ISNULL, JENTRY_ISNUMERIC, JENTRY_ISSTRING,
+};
+use serde::de::{
+    DeserializeSeed, Deserializer, Expected, MapAccess, SeqAccess, Unexpected, Visitor,
+};
+use serde::{de, ser};
+use std::fmt::{self, Display};
+
+/// Why a value is not read or built. Never says what the value is.
+#[derive(Debug, PartialEq)]
+pub enum Error {
+    /// What it has to be.
+    MustBe(String),
+    /// There is no memory for so many.
+    Memory,
+    /// What no `jsonb` is, or what this format has no form for. Also for what serde says in words of its own.
+    Unfit,
+}
+
+impl Error {
+    /// An error of a member that may be null.
+    fn or_null(self) -> Error {
+        match self {
+            Error::MustBe(what) => Error::MustBe(what + ", null or left out"),
+            other => other,
+        }
+    }
+}
+
+impl de::Error for Error {
+    fn custom<T: Display>(_: T) -> Error {
+        Error::Unfit
+    }
+
+    fn invalid_type(_: Unexpected, expected: &dyn Expected) -> Error {
+        Error::MustBe(expected.to_string())
+    }
+
+    fn invalid_value(_: Unexpected, expected: &dyn Expected) -> Error {
+        Error::MustBe(expected.to_string())
+    }
+
+    fn invalid_length(_: usize, _: &dyn Expected) -> Error {
+        Error::Memory
+    }
+}
+
+impl ser::Error for Error {
+    fn custom<T: Display>(_: T) -> Error {
+        Error::Unfit
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl<'de> Deserializer<'de> for Value<'de> {
+    type Error = Error;
+
+    /// Numbers are only kept: none of Rust's holds them all.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.kind {
+            JENTRY_ISNULL => visitor.visit_unit(),
+            JENTRY_ISBOOL_FALSE => visitor.visit_bool(false),
+            JENTRY_ISBOOL_TRUE => visitor.visit_bool(true),
+            JENTRY_ISSTRING => visitor.visit_borrowed_str(self.text().ok_or(Error::Unfit)?),
+            JENTRY_ISNUMERIC => Err(de::Error::invalid_type(Unexpected::Other(""), &visitor)),
+            _ if self.is_object() => visitor.visit_map(self.members()?),
+            _ => visitor.visit_seq(self.elements()?),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.kind {
+            JENTRY_ISNULL => visitor.visit_none(),
+            _ => visitor.visit_some(self).map_err(Error::or_null),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match name {
+            KEPT => visitor.visit_map(kept(self)),
+            _ => visitor.visit_newtype_struct(self),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier
+    }
+}
+
+impl<'de> SeqAccess<'de> for Values<'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        self.next()
+            .map(|value| seed.deserialize(value?))
+            .transpose()
+    }
+}
+
+impl<'de> MapAccess<'de> for Members<'de> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        self.names.next_element_seed(seed)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        seed.deserialize(self.values.next().ok_or(Error::Unfit)??)
+    }
+}

@@ -1,0 +1,130 @@
+//! `jsonb` as a data format of serde. It is read where it lies and built as PostgreSQL keeps it: nothing of it
+//! becomes text on the way, and nothing can change there.
+
+mod de;
+mod kept;
+mod layout;
+mod ser;
+mod spelled;
+#[cfg(test)]
+mod tests;
+
+pub use de::Error;
+pub use kept::Object;
+pub use layout::Value;
+pub use spelled::Spelled;
+
+use crate::error::Error as Refused;
+use crate::oauth::Fault;
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::nullable::Nullable;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// A whole `jsonb`: an argument or a column where it lies, or one that was built.
+#[derive(Clone)]
+pub struct Jsonb<'a>(Cow<'a, [u8]>);
+
+impl<'a> Jsonb<'a> {
+    /// Builds one of anything that is an object or an array to serde.
+    pub fn build(value: &impl Serialize) -> Result<Jsonb<'static>, Error> {
+        Ok(Jsonb(ser::build(value)?.into()))
+    }
+
+    pub fn read<T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        T::deserialize(self.value())
+    }
+
+    /// All of it, as one that may lie in another.
+    pub fn value(&self) -> Value<'_> {
+        Value::container(&self.0)
+    }
+
+    /// An object that can be handed out in one jsonb with as much again and more: PostgreSQL's limit is
+    /// 256 MB.
+    pub fn is_object_for_a_row(&self) -> bool {
+        self.value().is_object() && self.size() <= 64 << 20
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == size_of::<u32>()
+    }
+
+    /// How many bytes it is.
+    pub fn size(&self) -> usize {
+        self.0.len() + pg_sys::VARHDRSZ
+    }
+}
+
+impl<'a> From<Object<'a>> for Jsonb<'a> {
+    fn from(object: Object<'a>) -> Jsonb<'a> {
+        Jsonb(object.container().into())
+    }
+}
+
+impl FromDatum for Jsonb<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        oid: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: the caller says that this datum is a jsonb, whose bytes live as long as is said here.
+        let container = unsafe { <&[u8]>::from_polymorphic_datum(datum, is_null, oid) };
+        container.map(|container| Jsonb(container.into()))
+    }
+}
+
+impl IntoDatum for Jsonb<'_> {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        self.0.into_datum()
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::JSONBOID
+    }
+}
+
+// SAFETY: both go through the conversion above, which checks for NULL.
+unsafe impl<'fcx> ArgAbi<'fcx> for Jsonb<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        let empty = || Object::default().into();
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(empty)
+    }
+
+    unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+        unsafe { arg.unbox_arg_using_from_datum() }.into()
+    }
+}
+
+// SAFETY: the conversions above read and make jsonb datums.
+unsafe impl SqlTranslatable for Jsonb<'_> {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Jsonb);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("jsonb"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("jsonb")));
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        match error {
+            Error::Memory => Refused::Memory,
+            _ => Refused::Damaged,
+        }
+    }
+}
+
+impl From<Fault<Error>> for Refused {
+    fn from(fault: Fault<Error>) -> Refused {
+        match (fault.member, fault.error) {
+            (Some(member), Error::MustBe(what)) => Refused::Grant(member, what),
+            (None, Error::MustBe(_)) => Refused::Data,
+            (_, error) => error.into(),
+        }
+    }
+}
