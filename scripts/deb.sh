@@ -23,7 +23,7 @@ rm -rf "$ROOT/target/deb"
 umask 022
 mkdir -p "$doc" "$stage/DEBIAN"
 scripts/files.sh install "$libraries" "$extensions" >/dev/null
-strip --strip-unneeded "$libraries/attesto_codes.so"
+strip --strip-unneeded --remove-section=.comment "$libraries/attesto_codes.so"
 chmod 644 "$libraries/attesto_codes.so"
 
 cp README.md "$doc/"
