@@ -7,13 +7,25 @@ use crate::codes::sweep::{Sweep, Swept};
 use crate::error::Error;
 use crate::pg::backend::{Latch, connect, pause};
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::{IntoDatum, log, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// This version of the library. A session that loaded another one, before that was replaced, lays out what it sends
+/// as that one knows it.
+const VERSION: [u8; 16] = {
+    let (name, mut version, mut at) = (env!("CARGO_PKG_VERSION").as_bytes(), [0; 16], 0);
+    while at < name.len() {
+        version[at] = name[at];
+        at += 1;
+    }
+    version
+};
 
 /// What a worker is to do (`W`), and what came of it (`A`).
 #[repr(C)]
 struct Segment<W, A> {
+    version: [u8; 16],
     work: W,
     caller: Latch,
     answer: A,
@@ -62,6 +74,7 @@ fn send<W: Copy, A: Copy>(
         let memory = pg_sys::dsm_create(size_of::<Segment<W, A>>(), 0);
         let segment = pg_sys::dsm_segment_address(memory).cast::<Segment<W, A>>();
         segment.write(Segment {
+            version: VERSION,
             work,
             caller: Latch::mine(),
             answer,
@@ -137,6 +150,10 @@ unsafe fn serve<W, A>(argument: pg_sys::Datum, work: impl FnOnce(&W) -> A) {
         }
         pg_sys::dsm_pin_mapping(memory);
         let segment = pg_sys::dsm_segment_address(memory).cast::<Segment<W, A>>();
+        if (*segment).version != VERSION {
+            log!("attesto_codes was replaced: a session that loaded it before has to reconnect");
+            return;
+        }
         let answer = work(&(*segment).work);
         (*segment).answer = answer;
         (*segment).answered.store(true, Ordering::Release);
