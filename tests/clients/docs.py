@@ -29,10 +29,10 @@ README_LINES = 200
 POSTGRESQL_JAR = "/usr/share/java/postgresql.jar"
 # Language of the fenced block: name, file, and the command before it.
 PROGRAMS = {
-    "sh": ("psql", "redeem.sh", ["bash"]),
-    "js": ("Node", "redeem.js", ["node"]),
-    "python": ("Python", "redeem.py", [sys.executable]),
-    "java": ("Java", "Redeem.java", ["java", "-cp", POSTGRESQL_JAR]),
+    "sh redeem": ("psql", "redeem.sh", ["bash"]),
+    "js redeem": ("Node", "redeem.js", ["node"]),
+    "python redeem": ("Python", "redeem.py", [sys.executable]),
+    "java redeem": ("Java", "Redeem.java", ["java", "-cp", POSTGRESQL_JAR]),
 }
 # RFC 7636, appendix B.
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
