@@ -24,7 +24,7 @@ library=$stage$("$PG_CONFIG" --pkglibdir)/attesto_codes.so
 strip --strip-unneeded "$library"
 chmod 644 "$library"
 
-cp README.md "$doc/"
+cp -r README.md docs "$doc/"
 gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
 gzip -9n >"$doc/changelog.Debian.gz" <<EOF
 attesto-codes ($revision) unstable; urgency=medium
