@@ -49,8 +49,8 @@ bench: setup install
 deb: all
 	scripts/deb.sh
 
-# Installs that package in a Debian root that has no Rust, as root.
-check-deb: setup-deb deb
+# Makes that package without a network, and installs it in a Debian root that has no Rust, as root.
+check-deb: setup-deb
 	tests/package.sh
 
 # LAYOUT, a folder with lib/ and share/extension/, for extension_control_path and

@@ -12,17 +12,19 @@ architecture=$(dpkg --print-architecture)
 # Two builds of one commit are the same.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
-maintainer='attesto_codes authors <attesto-codes@localhost>'
+maintainer="${DEBFULLNAME:-attesto_codes authors} <${DEBEMAIL:-attesto-codes@localhost}>"
 stage=$ROOT/target/deb/$package
+# Debian's folders, also where this PostgreSQL has others.
+libraries=$stage/usr/lib/postgresql/$PG_MAJOR/lib
+extensions=$stage/usr/share/postgresql/$PG_MAJOR/extension
 doc=$stage/usr/share/doc/$package
 
 rm -rf "$ROOT/target/deb"
 umask 022
 mkdir -p "$doc" "$stage/DEBIAN"
-DESTDIR=$stage scripts/files.sh install >/dev/null
-library=$stage$("$PG_CONFIG" --pkglibdir)/attesto_codes.so
-strip --strip-unneeded "$library"
-chmod 644 "$library"
+scripts/files.sh install "$libraries" "$extensions" >/dev/null
+strip --strip-unneeded --remove-section=.comment "$libraries/attesto_codes.so"
+chmod 644 "$libraries/attesto_codes.so"
 
 cp -r README.md docs "$doc/"
 gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
@@ -46,7 +48,7 @@ EOF
 # dpkg-shlibdeps wants a source package's control file, and PostgreSQL's symbols are the server's own.
 mkdir -p target/deb/source/debian
 printf 'Source: attesto-codes\n\nPackage: %s\nArchitecture: any\n' "$package" >target/deb/source/debian/control
-libraries=$(cd target/deb/source && dpkg-shlibdeps -O -e"$library" 2>/dev/null)
+depends=$(cd target/deb/source && dpkg-shlibdeps -O -e"$libraries/attesto_codes.so" 2>/dev/null)
 
 cat >"$stage/DEBIAN/control" <<EOF
 Package: $package
@@ -55,7 +57,7 @@ Version: $revision
 Architecture: $architecture
 Maintainer: $maintainer
 Installed-Size: $(du -sk --exclude=DEBIAN "$stage" | cut -f1)
-Depends: postgresql-$PG_MAJOR, ${libraries#shlibs:Depends=}
+Depends: postgresql-$PG_MAJOR, ${depends#shlibs:Depends=}
 Section: database
 Priority: optional
 Description: OAuth 2.0 authorization codes in PostgreSQL $PG_MAJOR

@@ -31,7 +31,7 @@ if [ -z "${PG_CONFIG:-}" ]; then
   need_packages "postgresql-$major" "postgresql-server-dev-$major"
   . "$ROOT/scripts/env.sh"
 fi
-[ "${1:-}" != --deb ] || need_packages debootstrap dpkg-dev
+[ "${1:-}" != --deb ] || need_packages debootstrap debian-archive-keyring dpkg-dev
 if [ "${1:-}" = --tests ]; then
   need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
   if [ -z "$IS_OWN_SERVER" ]; then

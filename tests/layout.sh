@@ -3,31 +3,19 @@
 # server's own folders. PostgreSQL 18 and later look there.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
+. "$ROOT/tests/count.sh"
 
 need_pg_config
 [ "$PG_MAJOR" -ge 18 ] || die "PostgreSQL $PG_MAJOR knows no extension_control_path"
 layout=$(realpath "${1:-$ROOT/target/layout}")
 work=$(work_folder layout)
-trap 'cluster_remove "$work"' EXIT
+trap 'status=$?; cluster_remove "$work/server"; rm -rf "$work"; total layout "$status"' EXIT
 # PostgreSQL's user reads the folder, wherever the tree is.
 cp -r "$layout" "$work/mounted"
 chmod -R a+rX "$work/mounted"
-passed=0 failed=0
 
 sql() { "$PG_BIN/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@" 2>&1; }
 put() { sql -c "SELECT code_put('$1', '{\"client_id\": \"c\", \"subject\": \"s\", \"redirect_uri\": \"r\"}', 4102444800)" >/dev/null; }
-is() {
-  local name=$1 wanted=$2 got
-  shift 2
-  got=$("$@") || true
-  if [ "$got" = "$wanted" ]; then
-    passed=$((passed + 1))
-    echo "ok $((passed + failed)) - $name"
-  else
-    failed=$((failed + 1))
-    printf 'not ok %d - %s\nwanted: %s\ngot: %s\n' $((passed + failed)) "$name" "$wanted" "$got"
-  fi
-}
 
 say "layout: PostgreSQL $PG_MAJOR with $layout"
 is "the folder has a library and a control file" "lib/attesto_codes.so share/extension/attesto_codes.control" \
@@ -47,7 +35,4 @@ error" sql -c BEGIN -c "SELECT status FROM code_take('b')" -c ROLLBACK -c "SELEC
   is "a worker sweeps" "0" sql -c "SELECT code_sweep()"
   cluster_remove "$work/server"
 done
-rm -rf "$work"
-
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]

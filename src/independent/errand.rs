@@ -7,13 +7,25 @@ use super::{Order, Outcome, pause, start};
 use crate::error::Error;
 use crate::sweep::{Sweep, Swept};
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
-use pgrx::{IntoDatum, pg_guard, pg_sys};
+use pgrx::{IntoDatum, log, pg_guard, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// This version of the library. A session that loaded another one, before that was replaced, lays out what it sends
+/// as that one knows it.
+const VERSION: [u8; 16] = {
+    let (name, mut version, mut at) = (env!("CARGO_PKG_VERSION").as_bytes(), [0; 16], 0);
+    while at < name.len() {
+        version[at] = name[at];
+        at += 1;
+    }
+    version
+};
 
 /// What a worker is sent for (`W`), and what it comes back with (`A`).
 #[repr(C)]
 struct Errand<W, A> {
+    version: [u8; 16],
     work: W,
     caller: *mut pg_sys::Latch,
     answer: A,
@@ -62,6 +74,7 @@ fn send<W: Copy, A: Copy>(
         let segment = pg_sys::dsm_create(size_of::<Errand<W, A>>(), 0);
         let errand = pg_sys::dsm_segment_address(segment).cast::<Errand<W, A>>();
         errand.write(Errand {
+            version: VERSION,
             work,
             caller: pg_sys::MyLatch,
             answer,
@@ -139,6 +152,10 @@ unsafe fn serve<W, A>(argument: pg_sys::Datum, work: impl FnOnce(&W) -> A) {
         }
         pg_sys::dsm_pin_mapping(segment);
         let errand = pg_sys::dsm_segment_address(segment).cast::<Errand<W, A>>();
+        if (*errand).version != VERSION {
+            log!("attesto_codes was replaced: a session that loaded it before has to reconnect");
+            return;
+        }
         let answer = work(&(*errand).work);
         (*errand).answer = answer;
         (*errand).answered.store(true, Ordering::Release);

@@ -29,9 +29,9 @@ my %answers;
 my @runs = map {
 	my $code = $_;
 	my ($way, $commit) = split /-/;
-	my $sql = "SET synchronous_commit = $commit; " . sprintf($takes{$way}, $code);
+	my @sql = ("SET synchronous_commit = $commit", split /; /, sprintf($takes{$way}, $code));
 	$answers{$code} = '';
-	IPC::Run::start([ 'psql', '-XqAt', '-d', $primary->connstr('postgres'), '-c', $sql ], '>', \$answers{$code});
+	IPC::Run::start([ 'psql', '-XqAt', '-d', $primary->connstr('postgres'), map { ('-c', $_) } @sql ], '>', \$answers{$code});
 } @codes;
 my $waiting = "SELECT count(*) = " . @codes . " FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 ok($primary->poll_query_until('postgres', $waiting), 'every take waits for the standby');

@@ -9,7 +9,13 @@ use PostgreSQL::Test::Utils;
 use States;
 use Test::More;
 
-plan skip_all => 'there is no older PostgreSQL to come from' unless $ENV{UPGRADE_FROM};
+unless ($ENV{UPGRADE_FROM})
+{
+	# As 09_cron.pl does. A plan of skip_all counts as a suite in which no test ran.
+	SKIP: { skip 'there is no older PostgreSQL to come from', 1; }
+	done_testing();
+	exit;
+}
 
 my @tables = qw(authorizations authorization_access_tokens authorization_revoked_families);
 

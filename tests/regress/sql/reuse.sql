@@ -86,7 +86,10 @@ SELECT count(*) FROM said, code_take(h) WHERE status = 'ok';
 SELECT h, code_mark_consumed(h, meta) FROM said ORDER BY h;
 SELECT h, status FROM (SELECT * FROM said ORDER BY h OFFSET 0) said, code_take(h);
 NOTIFY attesto_codes_reuse, 'end';
+-- How wide a sign is depends on psql.
+\pset format unaligned
 SELECT notice::jsonb - 'when' AS notice FROM pg_temp.told() notice;
+\pset format aligned
 
 -- A redemption of the presenter's own transaction: announced with it, once, or not at all.
 SELECT count(code_put(h, :'grant'::jsonb || jsonb_build_object('subject', h), 4102444800)) FROM unnest(ARRAY['committed', 'rolled back', 'savepoint']) h;
