@@ -92,7 +92,12 @@ RAW=$work/bench.tsv
 trap stop EXIT
 for scenario in "$@"; do "scenario_$scenario"; done
 # soak.sh and sweep.sh keep what they found at the end of the file.
-{ facts; "$ROOT/bench/report.py" <"$RAW"; echo; sed -n '/^## Life after the take/,$p' "$RESULTS"; } >"$work/RESULTS.md"
+{
+  facts
+  "$ROOT/bench/report.py" <"$RAW"
+  echo
+  [ ! -e "$RESULTS" ] || sed -n '/^## Life after the take/,$p' "$RESULTS"
+} >"$work/RESULTS.md"
 mv "$work/RESULTS.md" "$RESULTS"
 say "$RESULTS"
 cat "$RESULTS"

@@ -26,7 +26,7 @@ scripts/files.sh install "$libraries" "$extensions" >/dev/null
 strip --strip-unneeded --remove-section=.comment "$libraries/attesto_codes.so"
 chmod 644 "$libraries/attesto_codes.so"
 
-cp README.md "$doc/"
+cp -r README.md docs "$doc/"
 gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
 gzip -9n >"$doc/changelog.Debian.gz" <<EOF
 attesto-codes ($revision) unstable; urgency=medium

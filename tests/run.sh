@@ -55,26 +55,30 @@ unit() {
   tally unit "$status" "$(count "$log" '^test .* ok$')" "$(count "$log" '^test .* FAILED$')"
 }
 
-# A suite of pg_regress or pg_isolation_regress, with a server of its own.
+# regression NAME PROGRAM TESTS: a suite of pg_regress or pg_isolation_regress, with a server of its own; all of its
+# tests where none is named.
 regression() {
-  local name=$1 program=$2 log=$work/$1.log status=0
+  local name=$1 program=$2 log=$work/$1.log status=0 tests=(--schedule="$work/tests/$1/schedule")
+  [ -z "$3" ] || read -ra tests <<<"$3"
   as_postgres mkdir "$work/$name"
   as_postgres "$program" --temp-instance="$work/$name/instance" --bindir="$PG_BIN" \
     --inputdir="$work/tests/$name" --outputdir="$work/$name" --encoding=UTF8 --no-locale \
-    --schedule="$work/tests/$name/schedule" >"$log" 2>&1 || status=$?
+    "${tests[@]}" >"$log" 2>&1 || status=$?
   # PostgreSQL 16 and later speak TAP; the earlier ones say "test name ... ok".
   grep -E '^(ok|not ok) |\.\.\. (ok|FAILED)' "$log" || true
   tally "$name" "$status" "$(count "$log" '^ok |\.\.\. ok')" "$(count "$log" '^not ok |\.\.\. FAILED')"
 }
 
+# REGRESS names some of them. The first makes the extension for the others.
 regress() {
   say "regress: what each function answers"
-  regression regress "$PGXS/../test/regress/pg_regress"
+  regression regress "$PGXS/../test/regress/pg_regress" "${REGRESS:+install $REGRESS}"
 }
 
+# ISOLATION names some of them.
 isolation() {
   say "isolation: what concurrent transactions see"
-  regression isolation "$PGXS/../test/isolation/pg_isolation_regress"
+  regression isolation "$PGXS/../test/isolation/pg_isolation_regress" "${ISOLATION:-}"
 }
 
 # The Perl tests start and crash clusters of their own, and keep logs of what they did. RECOVERY names
@@ -113,7 +117,7 @@ client_tests() {
 }
 
 clients() {
-  client_tests clients "" "$ROOT"/tests/clients/{readme,race,cycles,undo,memory,exporter}.py
+  client_tests clients "" "$ROOT"/tests/clients/{docs,ways,race,cycles,undo,memory,exporter}.py
   client_tests preloaded "shared_preload_libraries = 'attesto_codes'" \
     "$ROOT"/tests/clients/{race,undo,exporter}.py
 }
