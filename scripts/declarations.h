@@ -26,4 +26,4 @@ typedef PQcommMethods Methods;
 typedef JsonbIteratorToken Token;
 
 // Numbers that src/ gives to what PostgreSQL has names for.
-_Static_assert(STATEMENT_TIMEOUT == 3, "STATEMENT_TIMEOUT has another number in src/independent/process.rs");
+_Static_assert(STATEMENT_TIMEOUT == 3, "STATEMENT_TIMEOUT has another number in src/pg/transaction.rs");

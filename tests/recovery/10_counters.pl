@@ -75,10 +75,10 @@ my %other = counters('other');
 is($other{puts}, 1, 'another database counts for itself');
 is({ counters() }->{puts}, $many{puts}, 'and nowhere else');
 
-# Backends beyond the thousandth have no place at the desk. Before PostgreSQL 16 the first one is the last of them all.
+# Backends beyond the thousandth have no place in the queue. Before PostgreSQL 16 the first one is the last of them all.
 SKIP:
 {
-	skip 'the first backend has a place at the desk', 1 if $node->pg_version >= 16;
+	skip 'the first backend has a place in the queue', 1 if $node->pg_version >= 16;
 	$node->append_conf('postgresql.conf', "max_connections = 1100\n");
 	$node->restart;
 	put($node, 'far');
