@@ -6,6 +6,7 @@ use crate::numeric_date::{self, now};
 use crate::oauth::grant::{self, Confirmation};
 use crate::oauth::{Identifier, List, Members, NonEmpty, S256};
 use crate::pg::jsonb::{Jsonb, Object, Value};
+use crate::pg::texts::Texts;
 use crate::reuse;
 use crate::table::{Code, Rival, Row, Table, Update, Values};
 use crate::{rollback, run};
@@ -130,8 +131,8 @@ pub fn put(codes: &Codes, code_hash: &str, grant: Grant, expires_at: i64) -> Res
         .set(Code::ClientId, grant.client_id.as_str())
         .set(Code::Subject, grant.subject.as_str())
         .set(Code::RedirectUri, grant.redirect_uri.as_str())
-        .set(Code::Scope, grant.scope.into_vec())
-        .set(Code::Resource, grant.resource.into_vec())
+        .set(Code::Scope, Texts(grant.scope.into_vec()))
+        .set(Code::Resource, Texts(grant.resource.into_vec()))
         .set(
             Code::CodeChallenge,
             grant.code_challenge.map(NonEmpty::as_str),

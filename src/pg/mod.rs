@@ -2,3 +2,4 @@
 //! are below it in oauth/, the tables above it in table/.
 
 pub mod jsonb;
+pub mod texts;

@@ -52,6 +52,8 @@ SELECT count(code_put('list' || n, data, 1800000000)) FROM lists;
 SELECT count(*), bool_and(record_image_eq(ROW(got.data), ROW(:'defaults'::jsonb || lists.data))) AS got FROM lists, code_get('list' || n) got;
 SELECT bool_and(record_image_eq(ROW(cnf), ROW(jsonb_build_object('jkt', lists.data -> 'dpop_jkt')))) AS cnf FROM lists JOIN authorizations ON code_hash = 'list' || n;
 
+SELECT bool_and(record_image_eq(ROW(scope, resource), ROW(ARRAY(SELECT jsonb_array_elements_text(lists.data -> 'scope')), ARRAY[repeat('r', n)]))) AS arrays FROM lists JOIN authorizations ON code_hash = 'list' || n;
+SELECT count(*), bool_and(record_image_eq(ROW(scope, resource), ROW('{}'::text[], '{}'::text[]))) AS empty_arrays FROM authorizations WHERE code_hash ~ '^claim';
 -- A grant is read however it is stored: compressed, toasted, with a short header.
 CREATE TEMP TABLE kinds (n serial, data jsonb);
 INSERT INTO kinds (data) SELECT :'least'::jsonb || jsonb_build_object('x', v) FROM unnest(ARRAY['1', to_jsonb(repeat('x', 5000)), (SELECT jsonb_agg(md5(i::text)) FROM generate_series(1, 3000) i)]) v;
