@@ -66,25 +66,13 @@ impl<J: Serialize> Serialize for Members<'_, J> {
 
 impl<'de: 'a, 'a, J: Deserialize<'de>> Deserialize<'de> for Members<'a, J> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(All(PhantomData))
-    }
-}
-
-struct All<J>(PhantomData<J>);
-
-impl<'de, J: Deserialize<'de>> Visitor<'de> for All<J> {
-    type Value = Members<'de, J>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de, J>, A::Error> {
-        let mut members = Members::none();
-        while let Some(member) = map.next_entry()? {
-            push(&mut members.0, member)?;
+        /// Names no member.
+        #[derive(Deserialize)]
+        struct Nothing {}
+        match read(deserializer) {
+            Ok((Nothing {}, members)) => Ok(members),
+            Err(fault) => Err(fault.error),
         }
-        Ok(members)
     }
 }
 
