@@ -2,8 +2,8 @@
 //! `flatten` would read the others into a form of its own, in which a number has 128 bits and memory is never short.
 
 use serde::de::value::{BorrowedStrDeserializer, UnitDeserializer};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
+use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 
