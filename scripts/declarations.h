@@ -12,7 +12,6 @@
 #include "libpq/libpq.h"
 #include "postmaster/interrupt.h"
 #include "tcop/tcopprot.h"
-#include "utils/jsonb.h"
 #include "utils/timeout.h"
 
 typedef char c_char;
@@ -23,7 +22,6 @@ typedef size_t usize;
 
 // Names that src/ gives to types of PostgreSQL.
 typedef PQcommMethods Methods;
-typedef JsonbIteratorToken Token;
 
 // Numbers that src/ gives to what PostgreSQL has names for.
 _Static_assert(STATEMENT_TIMEOUT == 3, "STATEMENT_TIMEOUT has another number in src/pg/transaction.rs");

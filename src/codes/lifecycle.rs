@@ -7,6 +7,7 @@ use crate::oauth::grant::{self, Confirmation};
 use crate::oauth::{Identifier, List, Members, NonEmpty, S256, numeric_date};
 use crate::pg::backend::now;
 use crate::pg::jsonb::{Jsonb, Object, Value};
+use crate::pg::texts::Texts;
 use crate::table::{Code, LockWait, Row, Table, Update, Values};
 use pgrx::check_for_interrupts;
 
@@ -79,8 +80,8 @@ pub fn put(codes: &Codes, code_hash: &str, grant: Grant, expires_at: i64) -> Res
         .set(Code::ClientId, grant.client_id.as_str())
         .set(Code::Subject, grant.subject.as_str())
         .set(Code::RedirectUri, grant.redirect_uri.as_str())
-        .set(Code::Scope, grant.scope.into_vec())
-        .set(Code::Resource, grant.resource.into_vec())
+        .set(Code::Scope, Texts(grant.scope.into_vec()))
+        .set(Code::Resource, Texts(grant.resource.into_vec()))
         .set(
             Code::CodeChallenge,
             grant.code_challenge.map(NonEmpty::as_str),

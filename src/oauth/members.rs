@@ -2,8 +2,8 @@
 //! `flatten` would read the others into a form of its own, in which a number has 128 bits and memory is never short.
 
 use serde::de::value::{BorrowedStrDeserializer, UnitDeserializer};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
+use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -66,25 +66,13 @@ impl<J: Serialize> Serialize for Members<'_, J> {
 
 impl<'de: 'a, 'a, J: Deserialize<'de>> Deserialize<'de> for Members<'a, J> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(All(PhantomData))
-    }
-}
-
-struct All<J>(PhantomData<J>);
-
-impl<'de, J: Deserialize<'de>> Visitor<'de> for All<J> {
-    type Value = Members<'de, J>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de, J>, A::Error> {
-        let mut members = Members::none();
-        while let Some(member) = map.next_entry()? {
-            push(&mut members.0, member)?;
+        /// Names no member.
+        #[derive(Deserialize)]
+        struct Nothing {}
+        match read(deserializer) {
+            Ok((Nothing {}, members)) => Ok(members),
+            Err(fault) => Err(fault.error),
         }
-        Ok(members)
     }
 }
 

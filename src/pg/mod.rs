@@ -12,6 +12,7 @@ pub mod result_row;
 pub mod session;
 pub mod shared_counters;
 pub mod statement;
+pub mod texts;
 pub mod transaction;
 
 /// Before the server starts its first process, or when a session loads the library.

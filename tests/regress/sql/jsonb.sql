@@ -52,6 +52,8 @@ SELECT count(code_put('list' || n, data, 1800000000)) FROM lists;
 SELECT count(*), bool_and(record_image_eq(ROW(got.data), ROW(:'defaults'::jsonb || lists.data))) AS got FROM lists, code_get('list' || n) got;
 SELECT bool_and(record_image_eq(ROW(cnf), ROW(jsonb_build_object('jkt', lists.data -> 'dpop_jkt')))) AS cnf FROM lists JOIN authorizations ON code_hash = 'list' || n;
 
+SELECT bool_and(record_image_eq(ROW(scope, resource), ROW(ARRAY(SELECT jsonb_array_elements_text(lists.data -> 'scope')), ARRAY[repeat('r', n)]))) AS arrays FROM lists JOIN authorizations ON code_hash = 'list' || n;
+SELECT count(*), bool_and(record_image_eq(ROW(scope, resource), ROW('{}'::text[], '{}'::text[]))) AS empty_arrays FROM authorizations WHERE code_hash ~ '^claim';
 -- A grant is read however it is stored: compressed, toasted, with a short header.
 CREATE TEMP TABLE kinds (n serial, data jsonb);
 INSERT INTO kinds (data) SELECT :'least'::jsonb || jsonb_build_object('x', v) FROM unnest(ARRAY['1', to_jsonb(repeat('x', 5000)), (SELECT jsonb_agg(md5(i::text)) FROM generate_series(1, 3000) i)]) v;
@@ -74,5 +76,19 @@ EXCEPTION WHEN invalid_parameter_value THEN
 END $$;
 SELECT data, pg_temp.at_fault(data::jsonb) FROM unnest(ARRAY['{}', '{"client_id": "c"}', '{"client_id": "c", "subject": "s"}', '{"subject": "s", "redirect_uri": "r"}', '{"nonce": 1}', '{"redirect_uri": "", "subject": 1}',
   '{"SECRET": 1}', '{"client_id": {"SECRET": "SECRET"}}', '{"scope": ["SECRET", {"SECRET": 1}]}', '{"claims": ["SECRET"]}', '{"code_challenge_method": "SECRET"}', '{"family_id": 5e400}', '{"subject": null, "SECRET": {}}']) data;
+
+-- What code_put would not have stored is not handed out, but for a family_id: older versions set it no limit.
+CREATE FUNCTION pg_temp.stored(change text, OUT got text, OUT taken text) LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE 'UPDATE authorizations SET ' || change || ' WHERE code_hash = ''list1''';
+  BEGIN SELECT length(data ->> 'family_id') INTO got FROM code_get('list1'); EXCEPTION WHEN OTHERS THEN got := SQLSTATE; END;
+  BEGIN SELECT status INTO taken FROM code_take('list1'); EXCEPTION WHEN OTHERS THEN taken := SQLSTATE; END;
+  RAISE EXCEPTION 'undone';
+EXCEPTION WHEN raise_exception THEN NULL;
+END $$;
+SET attesto_codes.take_in_transaction = join;
+SELECT change, (pg_temp.stored(change)).* FROM unnest(ARRAY[$$nonce = NULL$$, $$nonce = ''$$, $$subject = ''$$, $$code_challenge = ''$$, $$code_challenge_method = 'plain'$$, $$cnf = '{}'$$, $$cnf = '[]'$$, $$cnf = '{"jkt": 1}'$$,
+  $$claims = '[1]'$$, $$claims = '1'$$, $$extra = '1'$$, $$extra = '["x"]'$$, $$family_id = repeat('f', 2000)$$]) change;
+RESET attesto_codes.take_in_transaction;
 DROP TABLE odd, given, entries, lists, kinds;
 TRUNCATE authorizations;
