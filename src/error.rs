@@ -1,5 +1,5 @@
-//! Every error that a caller can meet, and the one place that knows SQLSTATE, DETAIL and HINT.
-//! None of them holds a code, a hash or a member's value.
+//! All errors that a caller can get. This is the only file that knows SQLSTATE, DETAIL and HINT. No
+//! error contains a code, a hash or a member's value.
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
@@ -11,33 +11,33 @@ pub enum Error {
     Null(&'static str),
     /// The code_hash is empty or over 255 bytes.
     CodeHash,
-    /// expires_at is after the year 9999, or before what a timestamptz can hold.
+    /// expires_at is after the year 9999, or before the first timestamptz.
     ExpiresAt,
     /// data is not an object, or too large.
     Data,
-    /// A member of data is not what it has to be.
+    /// A member of data is invalid.
     Grant(&'static str, String),
     /// meta is not an object, or too large.
     Meta,
     /// The code_hash is stored already.
     Exists,
-    /// The code to be marked was never taken.
+    /// The code to be marked is still live.
     NotTaken,
     /// The transaction, or the whole server, is read-only.
     ReadOnly(&'static str),
     /// The surrounding transaction could undo the spend, and the settings refuse that.
     InTransaction,
-    /// A trigger of the tables calls code_take.
+    /// A trigger on one of the tables calls code_take.
     InTrigger,
     /// An open transaction, perhaps the caller's own, holds the row or the table.
     Locked,
-    /// There is no background worker to be had for code_take.
+    /// No background worker is free for code_take.
     NoWorker,
-    /// The background worker of code_take ended before it answered.
+    /// The background worker of code_take ended without an answer.
     NoAnswer,
-    /// There is no background worker to be had for code_sweep.
+    /// No background worker is free for code_sweep.
     NoSweeper,
-    /// The background worker of code_sweep ended before it answered.
+    /// The background worker of code_sweep ended without an answer.
     SweepEnded,
     /// max_rows is not positive.
     MaxRows,
@@ -45,38 +45,39 @@ pub enum Error {
     Identifier(&'static str),
     /// The access token is recorded already.
     TokenExists,
-    /// A function that returns a table is called where none can be taken.
+    /// A function that returns a table is called where a single value is expected.
     NoRowsHere,
-    /// A table or index is not where the function is.
+    /// A table or index is missing from the schema of the function, or is not as the extension made
+    /// it.
     NoTable(&'static CStr),
-    /// The table has what no write could honour.
+    /// The table has a feature that no write could honour.
     Obstacle(&'static CStr, Obstacle),
     /// A trigger of the table skipped the write, or undid it.
     Undone(&'static CStr),
-    /// The row holds what this extension would never write.
+    /// The row holds a value that this extension never writes.
     Damaged,
     /// The operating system gives no more memory.
     Memory,
 }
 
-/// What no write to the table could honour.
+/// A feature of a table that no write could honour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Obstacle {
-    /// A column that the extension did not make: a dump names every column, and the table that it is
-    /// restored into, which is made anew, does not have this one.
+    /// A column that the extension did not make. A dump names every column, and the table that
+    /// CREATE EXTENSION makes for the restore does not have this one.
     Column,
-    /// A rule says what to do instead of a write.
+    /// A rule that replaces a write.
     Rule,
-    /// Row-level security that its owner, too, is subject to.
+    /// Row-level security that also applies to the owner.
     RowSecurity,
     Partitioned,
     ForeignTable,
-    /// Another table inherits from it, or it from another one.
+    /// Another table inherits from this one, or this one from another.
     Inheritance,
 }
 
 impl Error {
-    /// Raises it here, where nobody hands it on.
+    /// Raises the error at once, where no caller can return it.
     pub fn raise(self) -> ! {
         ErrorReport::from(self).report(PgLogLevel::ERROR);
         unreachable!()
