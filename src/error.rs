@@ -152,14 +152,14 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         ),
         Error::InTransaction => (
             ERRCODE_ACTIVE_SQL_TRANSACTION,
-            "code_take cannot run where its transaction could be rolled back".into(),
+            "code_take cannot run in a transaction that could still be rolled back".into(),
             "The setting attesto_codes.take_in_transaction is \"refuse\".".into(),
             "Call it in autocommit as SELECT * FROM code_take($1), before the transaction begins.",
         ),
         Error::InTrigger => (
             ERRCODE_ACTIVE_SQL_TRANSACTION,
-            "code_take cannot run inside a trigger of the tables of attesto_codes".into(),
-            "The transaction that would commit the take could have to wait for the one that runs the trigger.".into(),
+            "code_take cannot run inside a trigger on a table of attesto_codes".into(),
+            "The transaction that commits the take might have to wait for the one that runs the trigger.".into(),
             "Call code_take outside of the trigger.",
         ),
         Error::Locked => (
@@ -213,20 +213,20 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         Error::NoRowsHere => (
             ERRCODE_FEATURE_NOT_SUPPORTED,
             "a function that returns a table cannot be called here".into(),
-            "The caller takes a single value.".into(),
+            "The caller expects a single value.".into(),
             "Call it as SELECT * FROM the function.",
         ),
         Error::NoTable(name) => (
             ERRCODE_UNDEFINED_TABLE,
-            format!("{} is missing", name.to_string_lossy()),
-            "The schema of this function does not hold it as attesto_codes made it.".into(),
-            "Undo what moved or changed it, or run ALTER EXTENSION attesto_codes UPDATE.",
+            format!("{} is missing or was changed", name.to_string_lossy()),
+            "The schema of this function does not contain it in the form that attesto_codes created.".into(),
+            "Undo the change, or run ALTER EXTENSION attesto_codes UPDATE.",
         ),
         Error::Obstacle(table, obstacle) => {
             let (detail, hint) = describe_obstacle(obstacle);
             (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("{} has what attesto_codes cannot honour", table.to_string_lossy()),
+                format!("{} has a feature that attesto_codes cannot honour", table.to_string_lossy()),
                 detail.into(),
                 hint,
             )
@@ -234,13 +234,13 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         Error::Undone(table) => (
             ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("a trigger keeps attesto_codes from writing to {}", table.to_string_lossy()),
-            "A trigger of the table skipped the write, or changed what was to be written; nothing was written.".into(),
-            "Let the trigger leave the row as it is, or raise an error of its own; or drop it.",
+            "A trigger on the table skipped the write or changed its values; nothing was written.".into(),
+            "Drop the trigger, or change it so that it leaves the row as it is or raises an error of its own.",
         ),
         Error::Memory => (
             ERRCODE_OUT_OF_MEMORY,
             "out of memory".into(),
-            "The members of this grant need more than the system gives.".into(),
+            "The members of this grant need more memory than the system provides.".into(),
             "Store less in the grant, or raise the limit on the memory of the server's processes.",
         ),
         Error::Damaged => (
@@ -255,28 +255,28 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
 fn describe_obstacle(obstacle: Obstacle) -> (&'static str, &'static str) {
     match obstacle {
         Obstacle::Column => (
-            "The table has a column that was added, which a restored dump would not find.",
-            "ALTER TABLE ... DROP COLUMN. Pass the value as a member of data, which the column extra keeps, or store it in a table of your own that references this one.",
+            "A column was added to the table. A restored dump would not find that column.",
+            "Use ALTER TABLE ... DROP COLUMN. Pass the value as a member of data, which the column extra keeps, or store it in a table of your own that references this one.",
         ),
         Obstacle::Rule => (
             "The table has a rule.",
-            "DROP RULE. A trigger may do what the rule did.",
+            "Use DROP RULE. A trigger can do the work of the rule.",
         ),
         Obstacle::RowSecurity => (
             "Row-level security is forced on the owner of the table.",
-            "ALTER TABLE ... NO FORCE ROW LEVEL SECURITY. Nobody but the owner has a right on the table.",
+            "Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY. Only the owner has rights on the table.",
         ),
         Obstacle::Partitioned => (
             "The table is partitioned.",
-            "Put an ordinary table in its place, as CREATE EXTENSION makes it.",
+            "Replace it by an ordinary table, as CREATE EXTENSION makes it.",
         ),
         Obstacle::ForeignTable => (
             "The table is a foreign table.",
-            "Put an ordinary table in its place, as CREATE EXTENSION makes it.",
+            "Replace it by an ordinary table, as CREATE EXTENSION makes it.",
         ),
         Obstacle::Inheritance => (
-            "Another table inherits from the table, or the table from another one.",
-            "ALTER TABLE ... NO INHERIT, or DETACH PARTITION.",
+            "Another table inherits from this table, or this table inherits from another one.",
+            "Use ALTER TABLE ... NO INHERIT or DETACH PARTITION.",
         ),
     }
 }

@@ -89,7 +89,7 @@ pub fn extension_schema() -> Option<pg_sys::Oid> {
 /// A database of the cluster.
 pub struct Database {
     pub oid: pg_sys::Oid,
-    /// In the encoding of the session that created the database.
+    /// In the encoding of the session that named the database.
     pub name: String,
     /// Whether it accepts connections and is no template. A template can be copied only while
     /// nobody is connected to it.
