@@ -3,7 +3,7 @@
 //! the spend survives the crash, the code is no longer live.
 //!
 //! Runs are the rows of an unlogged table. PostgreSQL empties it after a crash and when a standby
-//! is promoted, and keeps it over a clean shutdown. No dump contains it.
+//! is promoted, and keeps its rows across a clean shutdown. No dump contains them.
 
 use crate::error::Error;
 use crate::pg::backend::{is_in_recovery, now, random_bytes};

@@ -1,5 +1,5 @@
-//! Makes the commit of a take last: what the commit waits for, and that nothing comes between the
-//! write and the commit.
+//! Makes the commit of a take last. Decides what the commit waits for, and lets nothing come
+//! between the write and the commit.
 
 use super::client_output;
 use crate::pg::session::set_local;

@@ -1,9 +1,9 @@
 //! Makes a take last: chooses how to commit its write, depending on the caller.
 //!
-//! This folder knows whether the running statement is final, how its commit waits, what its client
-//! hears before the commit, and which codes one transaction both wrote and presented. The write
-//! itself is in codes/. The workers, which write when the caller's own transaction cannot, are in
-//! worker/, above; a take gets the call that reaches them as an argument.
+//! This folder decides whether the running statement is final, how its commit waits, what its
+//! client learns before the commit, and which codes one transaction both wrote and presented. The
+//! write itself is in codes/. The workers, which write when the caller's own transaction cannot,
+//! are above, in worker/. A take gets the call that reaches them as an argument.
 
 mod client_output;
 mod durability;

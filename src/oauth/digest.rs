@@ -1,4 +1,4 @@
-//! Digests.
+//! SHA-256 digests: the lookup key of a code, and a number for the lock of a key.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};

@@ -1,5 +1,6 @@
 //! Memory whose size depends on the caller's grant. When memory runs out, Rust would abort the
-//! process, and PostgreSQL would then end all others. Here it is error 53200.
+//! process, and PostgreSQL would then end all other sessions. Here the caller gets error 53200
+//! instead.
 
 use crate::error::Error;
 

@@ -1,16 +1,16 @@
-//! The tables of the extension, read and written below SQL. No other folder touches their rows,
-//! except that statistics in codes/ counts them. What a column means for a code is not known here,
-//! but in codes/.
+//! The tables of the extension. No other folder touches their rows, except that statistics in
+//! codes/ counts them. The meaning of a column in the life of a code is not known here, but in
+//! codes/.
 //!
-//! It calls the table access method directly, as the executor does. There is no SQL text, and so no
-//! planner, no plan made for an empty table, no search_path, and no operator that a caller could
-//! plant. The privileges are those of the functions (EXECUTE), not those of the tables. If an
-//! administrator has added something that only the executor can honour, such as a trigger, the
-//! executor writes (docs/writes.md).
+//! The code here calls the table access method directly, as the executor does. There is no SQL
+//! text, and so no planner, no plan made for an empty table, no search_path, and no operator that a
+//! caller could plant. The privileges are those of the functions (EXECUTE), not those of the
+//! tables. If an administrator has added something that only the executor can honour, such as a
+//! trigger, the executor writes (docs/writes.md).
 //!
 //! Rows are read as they are now (SnapshotSelf: committed, or written by this transaction),
-//! whatever snapshot the caller's isolation level holds, because the time at which a transaction
-//! began must not decide whether a code is spent. Such a read takes no predicate lock, so no caller
+//! whatever snapshot the caller's isolation level holds. Otherwise the time at which a transaction
+//! began would decide whether a code is spent. Such a read takes no predicate lock, so no caller
 //! gets a serialization failure.
 
 mod columns;

@@ -1,5 +1,5 @@
-//! Checks whether a table is still as the extension made it, which the code that reads and writes
-//! rows relies on. An administrator's addition is either honoured, or it is an obstacle and the
+//! Checks whether a table is still as the extension made it. The code that reads and writes rows
+//! relies on this. An administrator's addition is either honoured, or it is an obstacle and the
 //! write is refused.
 
 use super::Columns;

@@ -1,6 +1,6 @@
 //! The launcher: it sends a sweeper into each database in turn, every attesto_codes.sweep_interval.
-//! It only knows the list of databases, and so learns of every new one. A sweeper that finds no
-//! extension ends.
+//! It reads the list of databases for each round, and so finds every new one. A sweeper that finds
+//! no extension ends.
 
 use super::{PATIENCE, oneshot};
 use crate::codes::sweep::{Place, Sweep, Swept};

@@ -1,10 +1,10 @@
-//! Background workers: they write the steps that no caller can undo, each in a transaction of its
-//! own, and make sweeps. What a step or a sweep writes is not decided here, but in codes/.
+//! Background workers. They write the steps that no caller may undo, in transactions of their own,
+//! and they make sweeps. What a step or a sweep writes is not decided here, but in codes/.
 //!
 //! The protocol, seen from the backend that called code_take (the caller):
 //!
-//! 1. The caller reads the row. If the presentation has no step to write, the caller answers: only
-//!    the spend, the first replay and the first reuse need a worker, a write or a wait. If an open
+//! 1. The caller reads the row. If the presentation has no step to write, the caller answers at
+//!    once. Only the spend, the first replay and the first reuse need a worker. If an open
 //!    transaction has written the row, the caller itself waits for that transaction and looks
 //!    again.
 //! 2. The caller sends an order (database, table, code_hash, step) and waits on its latch. The wait
@@ -18,19 +18,21 @@
 //!      A caller that holds such a lock itself gets this answer and never hangs, because a worker
 //!      never waits for a lock of ours.
 //!    - `Failed`: a trigger or constraint that was added to the table raised an error, which the
-//!      caller raises again. Nothing was written. If the table has such additions, an order has a
-//!      transaction of its own, with the rights of the table's owner until its end, and waits for
-//!      the locks of others for the rest of the second.
+//!      caller raises again. Nothing was written.
 //!
-//! The row's update decides which order wins: only one of two transactions can replace a row
-//! version, and only its order is answered `Done`.
+//! If triggers or constraints were added to the table, an order has a transaction of its own. That
+//! transaction has the rights of the table's owner until its end, and waits for the locks of others
+//! for the rest of the second.
+//!
+//! The row's update decides which order wins. Only one of two transactions can replace a row
+//! version, and only the order of that transaction is answered `Done`.
 //!
 //! Failures:
 //! - No worker is free within three seconds: error 53400. The order is withdrawn and nothing is
 //!   written.
 //! - The caller is cancelled while it waits: it withdraws the order unless a worker has it already.
 //! - The caller dies: the order may still be carried out. The code is then spent and nobody got the
-//!   entry, as if the presentation had failed.
+//!   entry, as after a presentation that failed.
 //! - The worker dies before its commit: PostgreSQL rolls back and the code is unchanged. Error
 //!   57P01 asks the caller to try again.
 //! - The worker dies after its commit: the caller gets the same error, but the step is written. The
@@ -39,8 +41,7 @@
 //!
 //! There are two kinds of workers for orders. `oneshot` starts one for each order and needs no
 //! configuration. `resident` keeps one for each database while there is work, and commits the
-//! orders that wait in one transaction. It needs a queue in shared memory, and so
-//! shared_preload_libraries.
+//! waiting orders together. It needs a queue in shared memory, and so shared_preload_libraries.
 //!
 //! A sweep has a one-shot worker as well, so that it can commit in small batches and hold no row
 //! for long. With shared_preload_libraries, `launcher` starts the sweepers.

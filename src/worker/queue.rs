@@ -1,5 +1,5 @@
 //! The queue that callers and resident workers share: one request per backend, the sequence of the
-//! waiting ones, and one worker per database. It is in shared memory, under a single lock. Each
+//! waiting requests, and one worker per database. It is in shared memory, under a single lock. Each
 //! change to a request wakes the other side.
 //!
 //! A backend that dies leaves its request behind, and the next backend with the same number

@@ -1,4 +1,4 @@
-//! How many rows of a sweep share a transaction.
+//! How cautious a sweep is, and so how many rows share a transaction.
 
 /// How many rows one transaction removes or retains at most.
 const BATCH: usize = 10_000;

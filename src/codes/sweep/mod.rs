@@ -6,8 +6,8 @@
 //! looks at the code again. So a sweep reads by its index only the rows that it removes or retains.
 //!
 //! A sweep commits in batches. It ends a batch as soon as another transaction waits for a row that
-//! the batch holds. It never waits itself: it leaves a row that is locked, or that a trigger, a
-//! foreign key or a publication does not let go, to the next sweep.
+//! the batch holds. The sweep itself never waits. It leaves rows to the next sweep if they are
+//! locked, or if a trigger, a foreign key or a publication refuses the change.
 //!
 //! When a sweep runs, and in which process, is not decided here, but in worker/.
 
