@@ -30,7 +30,7 @@ pub struct Entry {
 pub enum Taken {
     /// The code was live, and this call spent it.
     Ok(Entry),
-    /// The code was redeemed before (RFC 6749, section 4.1.2). Holds the meta of that redemption.
+    /// The code was redeemed before (RFC 6749, section 4.1.2). Holds the meta to return.
     Consumed(Jsonb<'static>),
     /// The code was never issued, was swept, or is spent and not redeemed.
     Error,

@@ -15,7 +15,7 @@ const CHANNEL: &str = "attesto_codes_reuse";
 /// The most that NOTIFY carries, in bytes.
 const PAYLOAD: usize = 7999;
 
-/// Whom a redemption belongs to, overlaid with the meta of the mark. A null in meta wins.
+/// The owner of a redemption, overlaid with the meta of the mark. A null in meta wins.
 #[derive(Serialize)]
 struct Redemption<'a> {
     family_id: Option<&'a str>,
@@ -24,7 +24,7 @@ struct Redemption<'a> {
     meta: Members<'a, Value<'a>>,
 }
 
-/// Whom the redemption belongs to, after the overlay.
+/// The owner of the redemption, after the overlay.
 #[derive(Deserialize)]
 struct Redeemed<'a> {
     #[serde(borrow)]
