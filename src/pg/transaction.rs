@@ -164,8 +164,8 @@ pub fn triggers_at_once() {
 }
 
 /// Fires the triggers that are deferred to the commit of this transaction, with the rights of this
-/// owner. PostgreSQL fires them before it calls the functions of `at_end`, and would forget
-/// triggers that were deferred after that.
+/// owner. PostgreSQL has fired them once before it calls the functions of `at_end`, and would
+/// forget triggers that were deferred since then.
 pub fn fire_deferred_triggers(owner: Owner) {
     // SAFETY: no query is running.
     as_owner(owner, || unsafe { pg_sys::AfterTriggerFireDeferred() });

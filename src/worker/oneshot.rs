@@ -96,7 +96,7 @@ fn wait(
 ) -> bool {
     let started = Instant::now();
     loop {
-        // The status is read before the flag: a worker that has ended by now had answered before.
+        // The status is read first: a worker that has ended by now set the flag earlier, if ever.
         let ended = !matches!(
             worker.pid(),
             Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted)
