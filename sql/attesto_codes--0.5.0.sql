@@ -1,8 +1,9 @@
 -- attesto_codes 0.5.0: what CREATE EXTENSION makes, in the order tables, functions, comments, rights, dump.
 --
--- A released version is installed somewhere, so that its script is never edited. The next version gets a copy of this file
--- under its own name, and sql/attesto_codes--OLD--NEW.sql, which makes the same of a database that has this one. A test of
--- src/lib.rs compares the functions with what pgrx makes of src/api.rs; tests/recovery/07_upgrade.pl compares the two ways.
+-- A released version is installed somewhere, so its script is never edited. The next version gets a copy of this file under
+-- its own name, and sql/attesto_codes--OLD--NEW.sql, which brings a database with the old version to the same state. The unit
+-- test in src/script.rs compares the functions with the SQL that pgrx writes for src/api.rs. tests/recovery/07_upgrade.pl
+-- compares a new installation with an update.
 \echo Use "CREATE EXTENSION attesto_codes" to load this file. \quit
 
 DO $$
@@ -16,7 +17,7 @@ END
 $$;
 
 -- Tables.
--- src/table/columns.rs addresses the columns by their position: their order is part of the interface.
+-- src/table/columns.rs addresses the columns by position, so their order is part of the interface.
 
 CREATE TABLE @extschema@.authorizations (
   expires_at            timestamptz NOT NULL,
@@ -43,12 +44,12 @@ CREATE TABLE @extschema@.authorizations (
   run                   text,
   CONSTRAINT redeemed_implies_spent CHECK (consumed_at IS NOT NULL OR NOT consumed_success)
 )
--- Room for the versions that a take and a mark write, so that no index needs to know of them. Measured:
--- 90 % of the updates are heap-only at 100, 99 % at 90, and no more at 80.
+-- Leaves room in the page for the row versions that a take and a mark write, so that they need no index entries. Measured:
+-- 90 % of the updates are heap-only at fillfactor 100, 99 % at 90, and no more at 80.
 WITH (fillfactor = 90);
 
--- What a sweep goes through: what no sweep has seen yet (retain_from IS NULL) by its expiry, then the
--- rest by retain_from. Takes and marks change neither column, so that they stay heap-only updates.
+-- A sweep reads the codes that no sweep has seen yet (retain_from IS NULL) by expiry, and the others by retain_from. Takes
+-- and marks change neither column, so they stay heap-only updates.
 CREATE INDEX authorizations_sweep ON @extschema@.authorizations (retain_from, expires_at);
 
 CREATE TABLE @extschema@.authorization_access_tokens (
@@ -69,15 +70,15 @@ CREATE TABLE @extschema@.authorization_revoked_families (
 CREATE INDEX authorization_revoked_families_sweep
   ON @extschema@.authorization_revoked_families (revoked_at);
 
--- Unlogged is what it is for: a crash empties it, and so does the promotion of a standby. No dump has its rows, which
--- would make a run valid again that is over.
+-- It has to be unlogged: a crash empties it, and so does the promotion of a standby. No dump contains its rows, because a
+-- restored row would make a run valid again that is over.
 CREATE UNLOGGED TABLE @extschema@.authorization_runs (
   started_at timestamptz NOT NULL,
   run        text        COLLATE pg_catalog."C" PRIMARY KEY
 );
 
--- Functions. None skips a NULL, which is an error: so none with arguments is STRICT. ROWS 1, since the planner takes 1000
--- rows for granted where a set is returned.
+-- Functions. A NULL argument is an error and is never skipped, so no function with arguments is STRICT. ROWS 1, because the
+-- planner would otherwise expect 1000 rows.
 
 CREATE FUNCTION @extschema@.code_put(code_hash text, data jsonb, expires_at bigint)
 RETURNS void
@@ -88,7 +89,7 @@ RETURNS TABLE (data jsonb, expires_at bigint)
 STABLE ROWS 1
 LANGUAGE c AS 'MODULE_PATHNAME', 'code_get_wrapper';
 
--- An older library does not have this entry point, and so cannot take what a crash has spent.
+-- Older libraries lack this entry point, so they cannot take codes that a crash has spent.
 CREATE FUNCTION @extschema@.code_take(code_hash text)
 RETURNS TABLE (status text, data jsonb, expires_at bigint, meta jsonb)
 ROWS 1
@@ -134,25 +135,25 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'code_hash_wrapper';
 
 -- Comments.
 COMMENT ON TABLE @extschema@.authorizations IS
-  'OAuth 2.0 authorization codes (RFC 6749 section 4.1.2), one row a code. Written only by the functions of attesto_codes.';
+  'OAuth 2.0 authorization codes (RFC 6749 section 4.1.2), one row per code. Only the functions of attesto_codes write to it.';
 COMMENT ON CONSTRAINT redeemed_implies_spent ON @extschema@.authorizations IS
-  'A code goes live, spent, redeemed, in that order: none is redeemed that was not spent.';
+  'A code is live, then spent, then redeemed. No code is redeemed that was not spent.';
 COMMENT ON COLUMN @extschema@.authorizations.expires_at IS
-  'When the code expires. The functions do not look at it: the caller compares.';
+  'When the code expires. The functions do not check this; the caller compares it with the clock.';
 COMMENT ON COLUMN @extschema@.authorizations.inserted_at IS
   'When code_put stored the code.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_at IS
-  'When the first code_take spent the code. NULL: the code is live, unless its run is over.';
+  'When the first code_take spent the code. NULL: the code is live, unless its run is over. The word consumed comes from the project that this one grew from, and means spent here.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_success IS
-  'Whether code_mark_consumed recorded a successful redemption. A take after that is reuse.';
+  'Whether the code is redeemed: code_mark_consumed recorded a successful redemption, and a take after that is reuse. In this name and in the status consumed of code_take, the word consumed means redeemed.';
 COMMENT ON COLUMN @extschema@.authorizations.code_hash IS
-  'The lookup key, 1 to 255 bytes: the digest of the code (code_hash()), never the code.';
+  'The lookup key, 1 to 255 bytes: the digest of the code (see code_hash()), never the code itself.';
 COMMENT ON COLUMN @extschema@.authorizations.client_id IS
   'The client that the code was issued to (RFC 6749 section 2.2).';
 COMMENT ON COLUMN @extschema@.authorizations.subject IS
-  'The resource owner who gave the grant.';
+  'The resource owner who granted the authorization.';
 COMMENT ON COLUMN @extschema@.authorizations.redirect_uri IS
-  'Where the code was sent (RFC 6749 section 3.1.2). The caller compares it at the token endpoint.';
+  'Where the code was sent (RFC 6749 section 3.1.2). The caller compares it with the parameter of the token request.';
 COMMENT ON COLUMN @extschema@.authorizations.scope IS
   'The granted scope values (RFC 6749 section 3.3).';
 COMMENT ON COLUMN @extschema@.authorizations.resource IS
@@ -160,82 +161,82 @@ COMMENT ON COLUMN @extschema@.authorizations.resource IS
 COMMENT ON COLUMN @extschema@.authorizations.code_challenge IS
   'The PKCE code challenge (RFC 7636 section 4.2). The caller checks the verifier.';
 COMMENT ON COLUMN @extschema@.authorizations.code_challenge_method IS
-  'S256 where there is a challenge, else NULL (RFC 7636 section 4.3).';
+  'S256 if there is a challenge, otherwise NULL (RFC 7636 section 4.3).';
 COMMENT ON COLUMN @extschema@.authorizations.cnf IS
   'The key that the code is bound to, as a confirmation claim {"jkt": ...} (RFC 7800, RFC 9449 section 10).';
 COMMENT ON COLUMN @extschema@.authorizations.nonce IS
   'The OpenID Connect nonce of the authorization request.';
 COMMENT ON COLUMN @extschema@.authorizations.family_id IS
-  'The refresh token family that a redemption starts. Reuse revokes it (RFC 9700 section 4.2.4).';
+  'The family that a redemption starts. After a reuse the family is to be revoked (RFC 9700 section 4.2.4).';
 COMMENT ON COLUMN @extschema@.authorizations.claims IS
-  'The claims agreed at the authorization endpoint, an object.';
+  'The claims agreed at the authorization endpoint, as an object.';
 COMMENT ON COLUMN @extschema@.authorizations.extra IS
-  'Members of the grant that this version does not know, as they were given. NULL: none.';
+  'Members of the grant that this version does not know, unchanged. NULL: there are none.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_meta IS
-  'What the first code_mark_consumed was told, NULL for an empty object. A reuse gets it back, over family_id and subject.';
+  'The meta of the first code_mark_consumed, NULL for an empty object. A reuse gets it back, overlaid on family_id and subject.';
 COMMENT ON COLUMN @extschema@.authorizations.replayed_at IS
   'When the code was first presented again while it was spent and not redeemed. code_mark_consumed then answers replayed.';
 COMMENT ON COLUMN @extschema@.authorizations.reused_at IS
-  'When the code was first presented again after it was redeemed, and the channel attesto_codes_reuse was notified.';
+  'When the code was first presented again after it was redeemed. The channel attesto_codes_reuse was notified then.';
 COMMENT ON COLUMN @extschema@.authorizations.retain_from IS
-  'Set when a sweep has found the expired code redeemed: it looks at it again attesto_codes.reuse_retention after this instant.';
+  'Set when a sweep finds that the expired code is redeemed. A sweep looks at the code again attesto_codes.reuse_retention after this time.';
 COMMENT ON COLUMN @extschema@.authorizations.run IS
-  'The run of the server that the code belongs to: a crash spends it. NULL: it survives crashes.';
+  'The run of the server that the code belongs to: a crash ends the run and so spends the code. NULL: the code survives crashes.';
 COMMENT ON INDEX @extschema@.authorizations_sweep IS 'Leads code_sweep to the codes that are due.';
 
 COMMENT ON TABLE @extschema@.authorization_access_tokens IS
-  'Access tokens and the families that they belong to, so that a family can be revoked (RFC 9700 section 4.2.4). Written only by the functions of attesto_codes.';
+  'Access tokens and their families, so that a family can be revoked (RFC 9700 section 4.2.4). Only the functions of attesto_codes write to it.';
 COMMENT ON COLUMN @extschema@.authorization_access_tokens.expires_at IS
-  'When the token expires. A sweep removes it after that.';
+  'When the token expires. A later sweep removes it.';
 COMMENT ON COLUMN @extschema@.authorization_access_tokens.revoked_at IS
-  'When the token was revoked with its family. NULL: it is not.';
+  'When the token was revoked with its family. NULL: it is not revoked.';
 COMMENT ON COLUMN @extschema@.authorization_access_tokens.jti IS
   'The identifier of the token (RFC 7519 section 4.1.7), 1 to 1024 bytes.';
 COMMENT ON COLUMN @extschema@.authorization_access_tokens.family_id IS
-  'The family of tokens that one redemption started, 1 to 1024 bytes.';
+  'The family that one redemption started, 1 to 1024 bytes.';
 COMMENT ON INDEX @extschema@.authorization_access_tokens_family IS
-  'Leads code_revoke_family to the tokens of a family, and a sweep to the last of them to expire.';
+  'Leads code_revoke_family to the tokens of a family, and a sweep to the one that expires last.';
 COMMENT ON INDEX @extschema@.authorization_access_tokens_sweep IS
   'Leads code_sweep to the expired tokens.';
 COMMENT ON TABLE @extschema@.authorization_revoked_families IS
-  'Families that were revoked: a token recorded for one of them is born revoked. Written only by the functions of attesto_codes.';
+  'Revoked families. A token that is recorded for one of them is revoked from the start. Only the functions of attesto_codes write to it.';
 COMMENT ON COLUMN @extschema@.authorization_revoked_families.revoked_at IS
   'When the family was first revoked.';
 COMMENT ON COLUMN @extschema@.authorization_revoked_families.family_id IS
-  'The family, 1 to 1024 bytes.';
+  'The revoked family, 1 to 1024 bytes.';
 COMMENT ON INDEX @extschema@.authorization_revoked_families_sweep IS
   'Leads code_sweep to the families that were revoked attesto_codes.reuse_retention ago.';
 
 COMMENT ON TABLE @extschema@.authorization_runs IS
-  'Runs of the server, from one crash to the next: codes that were put with attesto_codes.codes_survive_crash = off belong to one. Written only by the functions of attesto_codes.';
+  'Runs of the server, from one crash to the next. A code that is put with attesto_codes.codes_survive_crash = off belongs to a run. Only the functions of attesto_codes write to it.';
 COMMENT ON COLUMN @extschema@.authorization_runs.started_at IS
   'When the first code of the run was put.';
 COMMENT ON COLUMN @extschema@.authorization_runs.run IS
-  'A random name, base64url of 8 bytes.';
+  'The random name of the run, base64url of 8 bytes.';
 
 COMMENT ON FUNCTION @extschema@.code_put(text, jsonb, bigint) IS
-  'Stores a live code: its hash, the grant, and when it expires in unix seconds. Never overwrites: 23505 if the hash exists.';
+  'Stores a live code: its hash, the grant, and when it expires, in unix seconds. Never overwrites: raises 23505 if the hash exists.';
 COMMENT ON FUNCTION @extschema@.code_get(text) IS
-  'The entry of a live code, without spending it; no row if there is none. Read-only.';
+  'Returns the entry of a live code without spending it, or no row if there is no such code. Read-only.';
 COMMENT ON FUNCTION @extschema@.code_take(text) IS
-  'Presents a code and spends it. Status ok: it was live, here is the entry, and nobody else gets it. consumed: it was redeemed before, meta says by whom. error: anything else.';
+  'Presents a code and spends it. Status ok: the code was live, and only this call gets the entry. consumed: the code was redeemed before, and meta says for whom. error: any other case.';
 COMMENT ON FUNCTION @extschema@.code_mark_consumed(text, jsonb) IS
-  'Records that the redemption of a spent code succeeded, so that a later take reports reuse. Answers ok, replayed (recorded, but the code was presented again since its take) or missing; 55000 on a live code.';
+  'Records that the redemption of a spent code succeeded, so that a later take reports reuse. Returns ok, replayed (recorded, but the code was presented again since its take) or missing. Raises 55000 if the code is live.';
 COMMENT ON FUNCTION @extschema@.code_record_access_token(text, text, bigint) IS
-  'Records an access token of a family: its jti, and when it expires in unix seconds. False: the family is revoked, and the token with it. 23505 if the jti exists.';
+  'Records an access token of a family: its jti, and when it expires, in unix seconds. Returns false if the family is revoked; the token is then revoked too. Raises 23505 if the jti exists.';
 COMMENT ON FUNCTION @extschema@.code_revoke_family(text) IS
-  'Revokes a family of access tokens, and those that are recorded for it later. Answers how many tokens were not revoked before.';
+  'Revokes the access tokens of a family, and those that are recorded for it later. Returns how many tokens were not revoked before.';
 COMMENT ON FUNCTION @extschema@.code_access_token_revoked(text) IS
-  'Whether an access token is revoked and has not expired. Read-only.';
+  'Returns whether an access token is revoked and has not expired. Read-only.';
 COMMENT ON FUNCTION @extschema@.code_sweep(integer) IS
-  'Removes the codes, tokens and revocations that are due, at most so many rows, in transactions of its own. Answers how many rows.';
+  'Removes codes, tokens and revocations that are due, at most max_rows rows, in transactions of its own. Returns how many rows it removed.';
 COMMENT ON FUNCTION @extschema@.code_stats() IS
-  'What is in the tables, and with shared_preload_libraries what happened in this database since the start of the server. Cheap at any size: large tables are sampled.';
+  'Counts the rows of the tables by state and, with shared_preload_libraries, the events in this database since the server started. Cheap at any size: large tables are sampled.';
 COMMENT ON FUNCTION @extschema@.code_hash(text) IS
-  'The lookup key of a code: base64url without padding of SHA-256(code), 43 characters.';
+  'Returns the lookup key of a code: base64url without padding of SHA-256(code), 43 characters.';
 
 -- Rights.
--- A code is a credential: each role gets just the functions that it uses, and nobody the table.
+-- A code is a credential. Each role gets only the functions that it uses, and no role gets the tables.
 REVOKE ALL ON TABLE
   @extschema@.authorizations,
   @extschema@.authorization_access_tokens,
@@ -255,7 +256,7 @@ REVOKE ALL ON FUNCTION
   @extschema@.code_hash(text)
 FROM PUBLIC;
 
--- Dump: without this pg_dump would restore empty tables. The runs are left out: in another server they are over.
+-- Dump. Without this, pg_dump would leave out the rows. The runs are not dumped, because they are over on another server.
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.authorizations', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.authorization_access_tokens', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.authorization_revoked_families', '');

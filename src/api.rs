@@ -1,8 +1,10 @@
-//! The SQL functions: arguments in, one call, result out. NULL is an error and never skipped, so
-//! none of them is STRICT. sql/attesto_codes--VERSION.sql creates them, and a test compares it with what pgrx would write;
-//! it knows no SQL for ResultRow (`sql = false`).
+//! The SQL functions. Each one reads its arguments, makes one call and returns the result.
+//!
+//! NULL is an error and is never skipped, so no function with arguments is STRICT.
+//! sql/attesto_codes--VERSION.sql creates the functions, and a test compares it with the SQL that
+//! pgrx would write. pgrx has no SQL for ResultRow, hence `sql = false`.
 
-// pgrx keeps an SQLSTATE only where the error type is its own ErrorReport.
+// pgrx keeps the SQLSTATE only if the error type is its own ErrorReport.
 #![allow(clippy::result_large_err)]
 
 use crate::codes::counters::{self, Counter};
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 /// Stores a live code (RFC 6749, section 4.1.2). `expires_at` is in unix seconds.
 ///
-/// Errors: 22004, 22023, 23505 where the hash exists in any state, 25006.
+/// Errors: 22004, 22023, 23505 if the hash is stored in any state, 25006.
 #[pg_extern]
 fn code_put(
     code_hash: Option<&str>,
@@ -52,7 +54,8 @@ fn code_put(
     Ok(())
 }
 
-/// The entry of a live code, without spending it; no row where there is none. Read-only.
+/// Returns the entry of a live code without spending it, or no row if there is no such code.
+/// Read-only.
 ///
 /// Errors: 22004, 22023.
 #[pg_extern(sql = false)]
@@ -70,15 +73,15 @@ fn code_get(
     })
 }
 
-/// Presents a code and spends it: exactly one call ever is answered `ok` (RFC 6749, section 4.1.2;
-/// RFC 9700, section 4.2.4). `expires_at` is in unix seconds, and the caller compares it.
+/// Presents a code and spends it. Only one call ever gets `ok` (RFC 6749, section 4.1.2; RFC 9700,
+/// section 4.2.4). `expires_at` is in unix seconds, and the caller compares it with the clock.
 ///
-/// The spend is committed and on disk when this returns, whatever becomes of the caller's
+/// The spend is committed and on disk when this returns, whatever happens to the caller's
 /// transaction, unless attesto_codes.take_in_transaction says otherwise.
 ///
-/// Errors: 22004, 22023, 25001 where the setting refuses or a trigger of the tables calls, 25006, 53400 where no background worker
-/// is free, 55P03 where an open transaction holds the row or the table, 57P01 where the worker
-/// ended without an answer.
+/// Errors: 22004, 22023, 25001 if the setting refuses the take or a trigger on the tables makes it,
+/// 25006, 53400 if no background worker is free, 55P03 if an open transaction holds the row or the
+/// table, 57P01 if the worker ended without an answer.
 #[pg_extern(sql = false)]
 fn code_take_of_run(
     code_hash: Option<&str>,
@@ -87,8 +90,9 @@ fn code_take_of_run(
     present(code_hash, fcinfo)
 }
 
-/// What databases call that were not updated to 0.4.0. That they call another function than the others keeps an
-/// older library, which knows of no runs, from taking codes that a crash has spent.
+/// The entry point of databases that are not updated to 0.4.0 yet. Since 0.4.0 the script names a
+/// newer one, which older libraries lack. They know nothing of runs and would take codes that a
+/// crash has spent.
 #[pg_extern(sql = false)]
 fn code_take(
     code_hash: Option<&str>,
@@ -127,11 +131,11 @@ fn present(
     Ok(ResultRow::one(row))
 }
 
-/// Records that the redemption of a spent code succeeded, in the caller's transaction: to be
-/// called when the token response is built and before it is sent. `replayed`: it is recorded, but the
-/// code was presented again since it was taken.
+/// Records in the caller's transaction that the redemption of a spent code succeeded. The caller
+/// calls it when the token response is built, before it is sent. `replayed`: the redemption is
+/// recorded, but the code was presented again since it was taken.
 ///
-/// Errors: 22004, 22023 where meta is not an object, 25006, 55000 where the code is live.
+/// Errors: 22004, 22023 if meta is not an object, 25006, 55000 if the code is live.
 #[pg_extern]
 fn code_mark_consumed(
     code_hash: Option<&str>,
@@ -153,10 +157,10 @@ fn code_mark_consumed(
     Ok(answer)
 }
 
-/// Records an access token of a family, in the caller's transaction. `expires_at` is in unix seconds.
-/// False: the family is revoked, and so is the token.
+/// Records an access token of a family in the caller's transaction. `expires_at` is in unix
+/// seconds. Returns false if the family is revoked; the token is then revoked too.
 ///
-/// Errors: 22004, 22023, 23505 where the jti exists, 25006.
+/// Errors: 22004, 22023, 23505 if the jti is recorded already, 25006.
 #[pg_extern]
 fn code_record_access_token(
     family_id: Option<&str>,
@@ -173,8 +177,8 @@ fn code_record_access_token(
     })?)
 }
 
-/// Revokes a family, in the caller's transaction: all its tokens, and every token that is recorded for
-/// it later (RFC 9700, section 4.2.4). How many tokens were not revoked before.
+/// Revokes a family in the caller's transaction: all its tokens, and every token recorded for it
+/// later (RFC 9700, section 4.2.4). Returns how many tokens were not revoked before.
 ///
 /// Errors: 22004, 22023, 25006.
 #[pg_extern]
@@ -203,9 +207,9 @@ fn code_access_token_revoked(
     })?)
 }
 
-/// Removes what is due, at most `max_rows` rows, in transactions of its own: how many rows.
+/// Removes at most `max_rows` rows that are due, in transactions of its own. Returns how many.
 ///
-/// Errors: 22004, 22023, 25006, 53400 where no background worker is free, 57P01 where it ended
+/// Errors: 22004, 22023, 25006, 53400 if no background worker is free, 57P01 if the worker ended
 /// without an answer.
 #[pg_extern]
 fn code_sweep(
@@ -229,7 +233,8 @@ fn code_sweep(
     let swept = worker::sweep(sweep, None)?;
     swept.log_refusal(&database_name());
     match swept.failure {
-        // The sweeper sees nothing of a transaction that is open, as that of CREATE EXTENSION.
+        // The sweeper cannot see the tables of an open transaction, such as that of CREATE
+        // EXTENSION.
         Some(_) if is_made_here(fcinfo)? => Ok(0),
         Some(failure) => {
             failure.report(PgLogLevel::ERROR);
@@ -239,7 +244,7 @@ fn code_sweep(
     }
 }
 
-/// Whether this transaction has made the tables.
+/// Whether this transaction created the tables.
 fn is_made_here(function: pg_sys::FunctionCallInfo) -> Result<bool, Error> {
     match Table::<Code>::oid_in(schema_of(function)) {
         Some(oid) => {
@@ -249,7 +254,8 @@ fn is_made_here(function: pg_sys::FunctionCallInfo) -> Result<bool, Error> {
     }
 }
 
-/// What is in the tables, and with shared_preload_libraries what happened since the server's start.
+/// Counts the codes and families in the tables and, with shared_preload_libraries, the events since
+/// the server started.
 #[pg_extern(security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -319,7 +325,7 @@ fn code_hash(code: Option<&str>) -> Result<String, ErrorReport> {
     Ok(digest::hash(code.ok_or(Error::Null("code"))?))
 }
 
-/// To the store a code_hash is any string of 1 to 255 bytes.
+/// To the store, a code_hash is any string of 1 to 255 bytes.
 fn key(code_hash: Option<&str>) -> Result<&str, Error> {
     let code_hash = code_hash.ok_or(Error::Null("code_hash"))?;
     match code_hash.len() {
@@ -346,7 +352,7 @@ fn identifier<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a 
     }
 }
 
-/// The table access functions do not check this themselves. True on a standby, too.
+/// The table access functions do not check this. A standby is read-only, too.
 fn writable(function: &'static str) -> Result<(), Error> {
     match is_read_only() {
         true => Err(Error::ReadOnly(function)),

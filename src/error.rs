@@ -1,5 +1,5 @@
-//! Every error that a caller can meet, and the one place that knows SQLSTATE, DETAIL and HINT.
-//! None of them holds a code, a hash or a member's value.
+//! All errors that a caller can get. This is the only file that knows SQLSTATE, DETAIL and HINT. No
+//! error contains a code, a hash or a member's value.
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
@@ -11,33 +11,33 @@ pub enum Error {
     Null(&'static str),
     /// The code_hash is empty or over 255 bytes.
     CodeHash,
-    /// expires_at is after the year 9999, or before what a timestamptz can hold.
+    /// expires_at is after the year 9999, or before the first timestamptz.
     ExpiresAt,
     /// data is not an object, or too large.
     Data,
-    /// A member of data is not what it has to be.
+    /// A member of data is invalid.
     Grant(&'static str, String),
     /// meta is not an object, or too large.
     Meta,
     /// The code_hash is stored already.
     Exists,
-    /// The code to be marked was never taken.
+    /// The code to be marked is still live.
     NotTaken,
     /// The transaction, or the whole server, is read-only.
     ReadOnly(&'static str),
     /// The surrounding transaction could undo the spend, and the settings refuse that.
     InTransaction,
-    /// A trigger of the tables calls code_take.
+    /// A trigger on one of the tables calls code_take.
     InTrigger,
     /// An open transaction, perhaps the caller's own, holds the row or the table.
     Locked,
-    /// There is no background worker to be had for code_take.
+    /// No background worker is free for code_take.
     NoWorker,
-    /// The background worker of code_take ended before it answered.
+    /// The background worker of code_take ended without an answer.
     NoAnswer,
-    /// There is no background worker to be had for code_sweep.
+    /// No background worker is free for code_sweep.
     NoSweeper,
-    /// The background worker of code_sweep ended before it answered.
+    /// The background worker of code_sweep ended without an answer.
     SweepEnded,
     /// max_rows is not positive.
     MaxRows,
@@ -45,38 +45,39 @@ pub enum Error {
     Identifier(&'static str),
     /// The access token is recorded already.
     TokenExists,
-    /// A function that returns a table is called where none can be taken.
+    /// A function that returns a table is called where a single value is expected.
     NoRowsHere,
-    /// A table or index is not where the function is.
+    /// A table or index is missing from the schema of the function, or is not as the extension made
+    /// it.
     NoTable(&'static CStr),
-    /// The table has what no write could honour.
+    /// The table has a feature that no write could honour.
     Obstacle(&'static CStr, Obstacle),
     /// A trigger of the table skipped the write, or undid it.
     Undone(&'static CStr),
-    /// The row holds what this extension would never write.
+    /// The row holds a value that this extension never writes.
     Damaged,
     /// The operating system gives no more memory.
     Memory,
 }
 
-/// What no write to the table could honour.
+/// A feature of a table that no write could honour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Obstacle {
-    /// A column that the extension did not make: a dump names every column, and the table that it is
-    /// restored into, which is made anew, does not have this one.
+    /// A column that the extension did not make. A dump names every column, and the table that
+    /// CREATE EXTENSION makes for the restore does not have this one.
     Column,
-    /// A rule says what to do instead of a write.
+    /// A rule that replaces a write.
     Rule,
-    /// Row-level security that its owner, too, is subject to.
+    /// Row-level security that also applies to the owner.
     RowSecurity,
     Partitioned,
     ForeignTable,
-    /// Another table inherits from it, or it from another one.
+    /// Another table inherits from this one, or this one from another.
     Inheritance,
 }
 
 impl Error {
-    /// Raises it here, where nobody hands it on.
+    /// Raises the error at once, where no caller can return it.
     pub fn raise(self) -> ! {
         ErrorReport::from(self).report(PgLogLevel::ERROR);
         unreachable!()
@@ -151,14 +152,14 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         ),
         Error::InTransaction => (
             ERRCODE_ACTIVE_SQL_TRANSACTION,
-            "code_take cannot run where its transaction could be rolled back".into(),
+            "code_take cannot run in a transaction that could still be rolled back".into(),
             "The setting attesto_codes.take_in_transaction is \"refuse\".".into(),
             "Call it in autocommit as SELECT * FROM code_take($1), before the transaction begins.",
         ),
         Error::InTrigger => (
             ERRCODE_ACTIVE_SQL_TRANSACTION,
-            "code_take cannot run inside a trigger of the tables of attesto_codes".into(),
-            "The transaction that would commit the take could have to wait for the one that runs the trigger.".into(),
+            "code_take cannot run inside a trigger on a table of attesto_codes".into(),
+            "The transaction that commits the take might have to wait for the one that runs the trigger.".into(),
             "Call code_take outside of the trigger.",
         ),
         Error::Locked => (
@@ -212,20 +213,20 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         Error::NoRowsHere => (
             ERRCODE_FEATURE_NOT_SUPPORTED,
             "a function that returns a table cannot be called here".into(),
-            "The caller takes a single value.".into(),
+            "The caller expects a single value.".into(),
             "Call it as SELECT * FROM the function.",
         ),
         Error::NoTable(name) => (
             ERRCODE_UNDEFINED_TABLE,
-            format!("{} is missing", name.to_string_lossy()),
-            "The schema of this function does not hold it as attesto_codes made it.".into(),
-            "Undo what moved or changed it, or run ALTER EXTENSION attesto_codes UPDATE.",
+            format!("{} is missing or was changed", name.to_string_lossy()),
+            "The schema of this function does not contain it in the form that attesto_codes created.".into(),
+            "Undo the change, or run ALTER EXTENSION attesto_codes UPDATE.",
         ),
         Error::Obstacle(table, obstacle) => {
             let (detail, hint) = describe_obstacle(obstacle);
             (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("{} has what attesto_codes cannot honour", table.to_string_lossy()),
+                format!("{} has a feature that attesto_codes cannot honour", table.to_string_lossy()),
                 detail.into(),
                 hint,
             )
@@ -233,13 +234,13 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         Error::Undone(table) => (
             ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("a trigger keeps attesto_codes from writing to {}", table.to_string_lossy()),
-            "A trigger of the table skipped the write, or changed what was to be written; nothing was written.".into(),
-            "Let the trigger leave the row as it is, or raise an error of its own; or drop it.",
+            "A trigger on the table skipped the write or changed its values; nothing was written.".into(),
+            "Drop the trigger, or change it so that it leaves the row as it is or raises an error of its own.",
         ),
         Error::Memory => (
             ERRCODE_OUT_OF_MEMORY,
             "out of memory".into(),
-            "The members of this grant need more than the system gives.".into(),
+            "The members of this grant need more memory than the system provides.".into(),
             "Store less in the grant, or raise the limit on the memory of the server's processes.",
         ),
         Error::Damaged => (
@@ -254,28 +255,28 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
 fn describe_obstacle(obstacle: Obstacle) -> (&'static str, &'static str) {
     match obstacle {
         Obstacle::Column => (
-            "The table has a column that was added, which a restored dump would not find.",
-            "ALTER TABLE ... DROP COLUMN. Pass the value as a member of data, which the column extra keeps, or store it in a table of your own that references this one.",
+            "A column was added to the table. A restored dump would not find that column.",
+            "Use ALTER TABLE ... DROP COLUMN. Pass the value as a member of data, which the column extra keeps, or store it in a table of your own that references this one.",
         ),
         Obstacle::Rule => (
             "The table has a rule.",
-            "DROP RULE. A trigger may do what the rule did.",
+            "Use DROP RULE. A trigger can do the work of the rule.",
         ),
         Obstacle::RowSecurity => (
             "Row-level security is forced on the owner of the table.",
-            "ALTER TABLE ... NO FORCE ROW LEVEL SECURITY. Nobody but the owner has a right on the table.",
+            "Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY. Only the owner has rights on the table.",
         ),
         Obstacle::Partitioned => (
             "The table is partitioned.",
-            "Put an ordinary table in its place, as CREATE EXTENSION makes it.",
+            "Replace it by an ordinary table, as CREATE EXTENSION makes it.",
         ),
         Obstacle::ForeignTable => (
             "The table is a foreign table.",
-            "Put an ordinary table in its place, as CREATE EXTENSION makes it.",
+            "Replace it by an ordinary table, as CREATE EXTENSION makes it.",
         ),
         Obstacle::Inheritance => (
-            "Another table inherits from the table, or the table from another one.",
-            "ALTER TABLE ... NO INHERIT, or DETACH PARTITION.",
+            "Another table inherits from this table, or this table inherits from another one.",
+            "Use ALTER TABLE ... NO INHERIT or DETACH PARTITION.",
         ),
     }
 }

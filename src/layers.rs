@@ -1,21 +1,21 @@
-//! Keeps the folders in their order: each imports what lies below it and nothing else, and PostgreSQL's unsafe API
-//! stays where it belongs.
+//! Tests the order of the folders: each one imports only from those below it, and PostgreSQL's
+//! unsafe API stays in four of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the lowest to the highest. A file without a folder is a layer of its own.
+/// From the lowest to the highest. A file outside of the folders is a layer of its own.
 const LAYERS: [&str; 10] = [
     "oauth", "error", "pg", "settings", "table", "codes", "commit", "worker", "api", "lib",
 ];
 const UNSAFE: [&str; 4] = ["pg", "table", "commit", "worker"];
-/// Files that hold `unsafe`, at most.
+/// The largest number of files that may contain `unsafe`.
 const UNSAFE_FILES: usize = 20;
 
 struct Source {
     path: PathBuf,
     layer: String,
-    /// Without comments.
+    /// The text without comments.
     code: String,
 }
 
@@ -52,7 +52,7 @@ fn height(layer: &str) -> usize {
     place.unwrap_or_else(|| panic!("{layer} is not among the layers"))
 }
 
-/// The layers that code names: after `crate::`, alone or in braces.
+/// The layers that code names after `crate::`, alone or in braces.
 fn imports(code: &str) -> Vec<String> {
     let first_word = |text: &str| {
         let word = text

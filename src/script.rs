@@ -1,5 +1,6 @@
-//! Compares the install script of this version with the functions in api.rs, as pgrx would write them. pgrx puts what it
-//! knows of each function into a section of every binary, so also into the one that runs this test.
+//! Compares the functions of this version's install script with the SQL that pgrx would write for
+//! api.rs. pgrx stores its data on each function in a section of every binary, including the one
+//! that runs this test.
 
 use object::{Object, ObjectSection};
 use pgrx_sql_entity_graph::section::{decode_entities, is_schema_section_name};
@@ -12,7 +13,7 @@ const SCRIPT: &str = include_str!(concat!(
 ));
 const CONTROL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/attesto_codes.control");
 
-/// What pgrx has no SQL for, since their rows are ours.
+/// The functions that pgrx has no SQL for, because they return our own ResultRow.
 const BY_HAND: [&str; 2] = ["code_get", "code_take"];
 
 fn as_pgrx_writes_it() -> String {
@@ -32,7 +33,7 @@ fn as_pgrx_writes_it() -> String {
         .unwrap()
 }
 
-/// The CREATE FUNCTION statements of a script, in one spelling, in order of their names.
+/// The CREATE FUNCTION statements of a script in a uniform spelling, sorted by name.
 fn functions(script: &str) -> Vec<String> {
     let mut functions: Vec<_> = without_comments(script)
         .split(';')
@@ -66,7 +67,7 @@ fn one_spelling(statement: &str) -> String {
         "int" => "integer",
         word => word,
     });
-    // pgrx says nothing of ROWS.
+    // pgrx does not write ROWS.
     words.collect::<Vec<_>>().join(" ").replace(" rows 1 ", " ")
 }
 

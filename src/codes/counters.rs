@@ -1,4 +1,4 @@
-//! What happened in this database since the server's start. A ROLLBACK does not undo it.
+//! Counts events in this database since the server started. A ROLLBACK does not undo a count.
 
 use crate::pg::shared_counters::{COUNTERS, counter};
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ pub enum Counter {
     MarksOk,
     MarksReplayed,
     MarksMissing,
-    /// Codes that were used again after their redemption, each once.
+    /// Redeemed codes that were presented again. Each code counts once.
     Reuses,
     Sweeps,
     RowsSwept,
@@ -30,7 +30,7 @@ pub fn add(which: Counter, number: u64) {
     }
 }
 
-/// `None`: this database is not counted.
+/// `None` if this database is not counted.
 pub fn get(which: Counter) -> Option<i64> {
     counter(which as usize).map(|counter| counter.load(Ordering::Relaxed) as i64)
 }

@@ -1,9 +1,9 @@
-//! Families of access tokens: what one redemption gave, to be revoked together when its code is used
-//! again (RFC 6749, section 4.1.2; RFC 9700, section 4.2.4).
+//! Families of access tokens: the tokens that one redemption issued. They are revoked together when
+//! the code is presented again (RFC 6749, section 4.1.2; RFC 9700, section 4.2.4).
 //!
-//! Who records a token holds a shared lock on its family until its transaction ends, who revokes the
-//! family an exclusive one. So a revocation sees every token that was recorded before it, and every
-//! token that is recorded after it sees the revocation.
+//! A transaction that records a token holds a shared lock on the family until it ends. A
+//! transaction that revokes the family holds an exclusive lock. So a revocation sees every token
+//! recorded before it, and a token recorded after it sees the revocation.
 
 use crate::error::Error;
 use crate::oauth::numeric_date;
@@ -19,7 +19,7 @@ const BY_FAMILY: Index<Token> = Index {
     columns: &[Token::FamilyId, Token::ExpiresAt],
 };
 
-/// Records a token. False: its family was revoked before, and so the token is, too.
+/// Records a token. Returns false if its family was revoked before; the token is then revoked too.
 pub fn record(
     families: &Table<Family>,
     tokens: &Table<Token>,
@@ -39,7 +39,7 @@ pub fn record(
     Ok(!is_revoked)
 }
 
-/// Revokes a family: its tokens, and those that are recorded for it later. How many of its tokens
+/// Revokes a family: its tokens, and those recorded for it later. Returns how many of its tokens
 /// were not revoked before.
 pub fn revoke(
     families: &Table<Family>,
@@ -65,7 +65,7 @@ pub fn revoke(
             }
             match tokens.update(token, now, LockWait::Wait) {
                 Ok(Update::Done) => revoked += 1,
-                // Swept.
+                // A sweep removed the token.
                 Ok(_) => {}
                 Err(error) => return ControlFlow::Break(error),
             }
@@ -77,13 +77,13 @@ pub fn revoke(
 
 /// Whether a token is revoked and has not expired.
 pub fn is_revoked(tokens: &Table<Token>, jti: &str) -> bool {
-    // A token that is being revoked at this moment may still count as not revoked.
+    // A token whose revocation is not committed yet may still count as not revoked.
     tokens
         .glance(jti)
         .is_some_and(|token| token.has(Token::RevokedAt) && expires_at(&token) > now())
 }
 
-/// When the last token of a family to expire does, as a timestamp.
+/// When the last token of a family expires, as a timestamp.
 pub fn last_expiry(tokens: &Table<Token>, family_id: &str) -> Result<Option<i64>, Error> {
     let last = tokens.walk(
         &BY_FAMILY,

@@ -1,4 +1,4 @@
-//! The life of a code: put makes it live, the first take spends it, mark makes it redeemed.
+//! The life of a code: put makes it live, the first take spends it, and mark makes it redeemed.
 
 use super::step::{Step, is_live, is_redeemed};
 use super::{reuse, runs};
@@ -13,14 +13,14 @@ use pgrx::check_for_interrupts;
 
 type Codes = Table<Code>;
 
-/// A grant, of which what is kept as it is lies in a jsonb.
+/// A grant whose opaque parts stay in a jsonb.
 pub type Grant<'a> = grant::Grant<'a, Object<'a>, Value<'a>>;
 
-/// How often a take looks at a row that changes under its eyes. A code has few states to go through,
-/// so that more than that means a row that only this transaction sees as it is.
+/// How often a take looks at a row that keeps changing. A code has only a few states, so after this
+/// many attempts it is clear that only this transaction sees the row in its present state.
 pub const ATTEMPTS: usize = 10;
 
-/// What a live code stands for.
+/// What a live code stands for: the grant and when it expires.
 pub struct Entry {
     pub data: Jsonb<'static>,
     /// Unix seconds.
@@ -31,14 +31,14 @@ pub struct Entry {
 pub enum Taken {
     /// The code was live, and this call spent it.
     Ok(Entry),
-    /// The code was redeemed before (RFC 6749, section 4.1.2); what was said of that redemption.
+    /// The code was redeemed before (RFC 6749, section 4.1.2). Holds the meta to return.
     Consumed(Jsonb<'static>),
-    /// Never issued, swept, or spent and not redeemed.
+    /// The code was never issued, was swept, or is spent and not redeemed.
     Error,
 }
 
 impl Taken {
-    /// How much of it goes to the client, in bytes.
+    /// How many bytes of it go to the client.
     pub fn size(&self) -> usize {
         match self {
             Taken::Ok(entry) => entry.data.size(),
@@ -48,19 +48,19 @@ impl Taken {
     }
 }
 
-/// What the running transaction has done with a code, even if it was rolled back to a savepoint since. Nobody else
-/// can know of it.
+/// What the running transaction has done with a code, including what it has rolled back to a
+/// savepoint since. No other transaction can know this.
 #[derive(Clone, Copy)]
 pub struct Own {
     pub spent: bool,
-    /// After that.
+    /// The code was presented again after this transaction spent it.
     pub presented_again: bool,
 }
 
 /// How a mark ended.
 pub enum Marked {
     Ok,
-    /// The code was presented again since it was taken: two parties hold it.
+    /// The code was presented again since it was taken, so two parties hold it.
     Replayed,
     Missing,
 }
@@ -109,22 +109,22 @@ pub fn get(codes: &Codes, code_hash: &str, own: Own) -> Result<Option<Entry>, Er
     }
 }
 
-/// What became of the step that a presentation has to write.
+/// The result of writing a presentation's step.
 pub enum Write {
     Ended(Update),
-    /// It is for somebody else to write, once the table is let go.
+    /// A worker has to write it, after this backend has let go of the table.
     Ordered,
 }
 
 /// How far a presentation has come.
 pub enum Presented {
     Answered(Taken),
-    /// The answer is good where this step is written first.
+    /// The answer is valid only after this step is written.
     Ordered(Step, Taken),
 }
 
-/// Presents a code. `write` is called with the step that is due, to make it last; an answer is given
-/// only when nothing is left to write.
+/// Presents a code. Calls `write` with the step that is due, and `write` makes it last. An answer
+/// is given only when nothing is left to write.
 pub fn take(
     codes: &Codes,
     code_hash: &str,
@@ -177,7 +177,7 @@ pub fn mark_consumed(
         let Some(row) = codes.find(code_hash) else {
             return Ok(Marked::Missing);
         };
-        // A crash may have lost that the code was taken, and that it was presented again.
+        // A crash may have lost the spend, and a replay after it.
         let uncertain = !is_redeemed(&row) && runs::is_over(codes, &row)?;
         if is_live(&row) && !uncertain {
             if !own.spent {
@@ -196,8 +196,8 @@ pub fn mark_consumed(
         if is_redeemed(&row) {
             return Ok(marked);
         }
-        // NULL says the same as an empty object, and needs no room: the row stays as long as it was, and
-        // the WAL gets what differs.
+        // NULL means the same as an empty object and takes no room. The row keeps its length, so
+        // the WAL gets only the part that differs.
         let told = (!meta.is_empty()).then(|| meta.clone());
         let mut redeemed = Values::default()
             .set(Code::ConsumedSuccess, true)
@@ -209,7 +209,7 @@ pub fn mark_consumed(
         if uncertain || forgotten {
             redeemed = redeemed.set(Code::ReplayedAt, already(Code::ReplayedAt));
         }
-        // Done only for the newest version of the row: no replay came between.
+        // The update succeeds only on the newest version of the row, so no replay came in between.
         if codes.update(&row, redeemed, LockWait::Wait)? == Update::Done {
             return Ok(marked);
         }

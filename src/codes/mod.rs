@@ -1,7 +1,7 @@
-//! The life of a code and what follows from it: its states and the steps between them, reuse, families of tokens, sweeps,
-//! statistics, and codes that a crash spends.
+//! The life of a code and its consequences: the states and the steps between them, reuse, families
+//! of tokens, sweeps, statistics, and codes that a crash spends.
 //!
-//! How a write is made to last is not known here: that is commit/ and worker/, above.
+//! How a write is made to last is not decided here, but above, in commit/ and worker/.
 
 pub mod counters;
 pub mod families;

@@ -12,10 +12,10 @@ use std::io::{self, Write};
 
 /// The channel on which the first reuse of a code is announced.
 const CHANNEL: &str = "attesto_codes_reuse";
-/// What NOTIFY carries, in bytes.
+/// The most that NOTIFY carries, in bytes.
 const PAYLOAD: usize = 7999;
 
-/// Whose a redemption was, overlaid with what the redeemer said (a null there wins).
+/// The owner of a redemption, overlaid with the meta of the mark. A null in meta wins.
 #[derive(Serialize)]
 struct Redemption<'a> {
     family_id: Option<&'a str>,
@@ -24,7 +24,7 @@ struct Redemption<'a> {
     meta: Members<'a, Value<'a>>,
 }
 
-/// Whose the redemption was.
+/// The owner of the redemption, after the overlay.
 #[derive(Deserialize)]
 struct Redeemed<'a> {
     #[serde(borrow)]
@@ -33,7 +33,8 @@ struct Redeemed<'a> {
     subject: Value<'a>,
 }
 
-/// What is announced: whose redemption was repeated, and when, in unix seconds.
+/// The payload of the notification: whose redeemed code was presented again, and when, in unix
+/// seconds.
 #[derive(Serialize)]
 struct Notice<'a> {
     when: i64,
@@ -42,7 +43,7 @@ struct Notice<'a> {
     family_id: Option<Spelled<'a>>,
 }
 
-/// What a replay is told of the redemption that it repeats.
+/// The meta that a presentation of a redeemed code gets.
 pub fn redemption(row: &Row<Code>) -> Result<Jsonb<'static>, Error> {
     let meta = row.jsonb(Code::ConsumedMeta);
     let meta = meta.as_ref().map(Jsonb::read).transpose()?;
@@ -54,7 +55,7 @@ pub fn redemption(row: &Row<Code>) -> Result<Jsonb<'static>, Error> {
     Ok(Jsonb::build(&redemption)?)
 }
 
-/// The family whose tokens the redemption gave, where there is one.
+/// The family whose tokens the redemption issued, if it has one.
 pub fn family_id(row: &Row<Code>) -> Option<String> {
     let redemption = redemption(row).ok()?;
     let redeemed: Redeemed = redemption.read().ok()?;
@@ -62,18 +63,18 @@ pub fn family_id(row: &Row<Code>) -> Option<String> {
     Some(family_id.as_str().to_owned())
 }
 
-/// Notifies whoever listens, when this transaction commits. A row that cannot be read is nobody's.
+/// Notifies listeners when this transaction commits. Nothing is sent for a row that cannot be read.
 pub fn announce(row: &Row<Code>) {
     if let Some(payload) = payload(row) {
         notify(CHANNEL, &payload);
     }
 }
 
-/// Members that would not fit are null. The more is known without one, the sooner it goes.
+/// Members that do not fit become null. Those that can be found by the others go first.
 fn payload(row: &Row<Code>) -> Option<String> {
     let redemption = redemption(row).ok()?;
     let redeemed: Redeemed = redemption.read().ok()?;
-    // No text of a larger one would fit.
+    // The text of a larger value cannot fit.
     let small = |value| Some(Spelled(value)).filter(|it| it.0.size() <= 8 * PAYLOAD);
     let mut notice = Notice {
         when: from_timestamp(now()),
@@ -94,7 +95,7 @@ fn payload(row: &Row<Code>) -> Option<String> {
     shorter.or_else(|| text(&notice))
 }
 
-/// Its text, of which no more is made than fits.
+/// The text of a notice. Writing stops when the payload is full.
 fn text(notice: &Notice) -> Option<String> {
     let mut text = [0; PAYLOAD];
     let mut rest = &mut text[..];
@@ -105,7 +106,7 @@ fn text(notice: &Notice) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
 }
 
-/// Writes JSON as PostgreSQL writes a jsonb.
+/// Writes JSON in PostgreSQL's spelling of a jsonb.
 struct Spaced;
 
 impl Formatter for Spaced {

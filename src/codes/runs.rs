@@ -1,9 +1,9 @@
-//! Runs of the server, from one crash to the next. A code may be put so that it belongs to one: a crash then
-//! spends it, and so its take need not wait for the disk. Whether or not the spend is there after a crash, the
-//! code is not live any more.
+//! Runs of the server. A run lasts from one crash to the next. A code may belong to the run in
+//! which it was put: a crash then spends it, so its take need not wait for the disk. Whether or not
+//! the spend survives the crash, the code is no longer live.
 //!
-//! Runs are the rows of an unlogged table: PostgreSQL empties it after a crash and where a standby is
-//! promoted, and keeps it when the server is shut down in good order. No dump has it.
+//! Runs are the rows of an unlogged table. PostgreSQL empties it after a crash and when a standby
+//! is promoted, and keeps its rows across a clean shutdown. No dump contains them.
 
 use crate::error::Error;
 use crate::pg::backend::{is_in_recovery, now, random_bytes};
@@ -13,13 +13,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::cell::RefCell;
 
 thread_local! {
-    /// Runs that are committed, and so last as long as this process: the table, the name.
+    /// Committed runs, which last at least as long as this process: the table and the run's name.
     static KNOWN: RefCell<Vec<(Storage, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The run that a code belongs to which is put now. `None`: it survives crashes.
+/// The run that a code put now belongs to, or `None` if the code survives crashes.
 ///
-/// The table is asked each time: who empties it, as test suites do with all tables, ends the run.
+/// This reads the table each time: a TRUNCATE ends the run, and test suites truncate all tables.
 pub fn of_a_new_code(codes: &Table<Code>) -> Result<Option<String>, Error> {
     if CODES_SURVIVE_CRASH.get() {
         return Ok(None);
@@ -40,7 +40,7 @@ pub fn of_a_new_code(codes: &Table<Code>) -> Result<Option<String>, Error> {
     }
 }
 
-/// Whether a crash has spent the code: it belongs to a run that is over. A standby cannot tell.
+/// Whether a crash has spent the code, because its run is over. A standby cannot tell.
 pub fn is_over(codes: &Table<Code>, row: &Row<Code>) -> Result<bool, Error> {
     let Some(name) = row.text(Code::Run) else {
         return Ok(false);
@@ -57,7 +57,8 @@ pub fn is_over(codes: &Table<Code>, row: &Row<Code>) -> Result<bool, Error> {
     })
 }
 
-/// Transactions that come first together may each begin a run: it is as good as the other's, and nobody waits.
+/// Concurrent first transactions may each begin a run. Either run is as good, and neither
+/// transaction waits.
 fn begin(runs: &Table<Run>) -> Result<String, Error> {
     let [name @ .., _, _, _, _, _, _, _, _] = random_bytes().ok_or(Error::Damaged)?;
     let name = URL_SAFE_NO_PAD.encode(name);
@@ -69,7 +70,7 @@ fn begin(runs: &Table<Run>) -> Result<String, Error> {
 }
 
 fn remember(runs: &Table<Run>, run: &Row<Run>, name: &str) {
-    // What this transaction began may be rolled back.
+    // A run that this transaction began may be rolled back.
     if !run.is_of_this_transaction()
         && let Some(storage) = Table::<Run>::storage_in(runs.schema())
     {
@@ -79,7 +80,7 @@ fn remember(runs: &Table<Run>, run: &Row<Run>, name: &str) {
 
 fn is_known(codes: &Table<Code>, name: &str) -> bool {
     KNOWN.with_borrow(|known| {
-        // Most sessions know of none, and need no look at the catalogs.
+        // Most sessions know no run and need not look at the catalogs.
         let storage = (!known.is_empty()).then(|| Table::<Run>::storage_in(codes.schema()));
         let mut runs = known.iter();
         runs.any(|(of, known)| Some(Some(*of)) == storage && known == name)

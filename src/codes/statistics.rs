@@ -1,7 +1,8 @@
-//! What is in the tables, at a price that does not grow with them.
+//! Counts the contents of the tables, at a cost that does not grow with them.
 //!
-//! The states of codes are counted in BLOCKS blocks of the table, always the same ones so that they
-//! stay in memory, and the counts are scaled. A table that is not larger is counted as a whole.
+//! The states of codes are counted in BLOCKS blocks of the table and scaled up. These are always
+//! the same blocks, so that they stay in memory. A table of BLOCKS blocks or fewer is counted as a
+//! whole.
 
 use super::sweep::due::{self, Due};
 use crate::error::Error;
@@ -10,11 +11,11 @@ use crate::settings::REUSE_RETENTION;
 use crate::table::{Access, Code, Columns, Family, Table};
 use pgrx::{Spi, pg_sys, spi};
 
-/// Blocks of a table that are looked at: 32 MB.
+/// How many blocks of a table are read: 32 MB.
 const BLOCKS: u32 = 4096;
 
-/// Codes that wait for a sweep are counted one by one up to this many: there are few of them, which a
-/// sample would miss.
+/// Codes that wait for a sweep are counted one by one up to this number. They are so few that a
+/// sample would miss them.
 const WAITING: i64 = 10_000;
 
 pub struct Statistics {
@@ -24,14 +25,14 @@ pub struct Statistics {
     pub redeemed: i64,
     /// Expired codes that the next sweep removes, or retains as evidence.
     pub due: i64,
-    /// For how long, in seconds, the first of them has been due.
+    /// How long the first of them has been due, in seconds.
     pub oldest_due_age: Option<f64>,
     pub families_revoked: i64,
     /// Whether the counts are estimates.
     pub sampled: bool,
 }
 
-/// Reads them, with the rights of the function's owner.
+/// Reads the statistics with the rights of the function's owner.
 pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Statistics, Error> {
     let due = Due::now(REUSE_RETENTION.get());
     let waiting = Table::with(function, Access::Read, |codes: &Table<Code>| {
@@ -66,7 +67,7 @@ pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Statistics, Error> {
 struct Sample {
     /// Its qualified name.
     table: String,
-    /// The part of the blocks that are looked at, from 0 to 1.
+    /// The share of the blocks that are read, from 0 to 1.
     share: f64,
 }
 

@@ -1,5 +1,6 @@
-//! The states of a code, and the steps that lead from one to the next: live, spent, redeemed. A presentation that comes
-//! after the first leaves a trace, once before the mark and once after it.
+//! The states of a code (live, spent, redeemed) and the steps that presentations write. The first
+//! presentation spends the code. Later ones leave at most two traces: one before the mark, one
+//! after it.
 
 use super::reuse;
 use crate::error::Error;
@@ -8,21 +9,21 @@ use crate::table::{Code, LockWait, Row, Table, Update, Values};
 
 type Codes = Table<Code>;
 
-/// What a presentation writes: each at most once in the life of a code, so that who presents a code
-/// again and again costs no more than two writes.
+/// What a presentation writes. Each step is written at most once in the life of a code, so
+/// presenting it again and again costs no more than two more writes.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Step {
     /// The code was live.
     Spend,
-    /// It was spent and not redeemed: code_mark_consumed is to answer `replayed`.
+    /// The code was spent and not redeemed. code_mark_consumed will answer `replayed`.
     Replay,
-    /// It was redeemed: who listens is told.
+    /// The code was redeemed. Listeners are notified.
     Reuse,
 }
 
 impl Step {
-    /// What a presentation of this row has to write.
+    /// The step that a presentation of this row has to write, if any.
     pub fn of(row: &Row<Code>) -> Option<Step> {
         if is_live(row) {
             Some(Step::Spend)
@@ -33,7 +34,7 @@ impl Step {
         }
     }
 
-    /// Writes it: the one place where a code is spent.
+    /// Writes the step. This is the only place where a code is spent.
     pub fn write(self, codes: &Codes, row: &Row<Code>, wait: LockWait) -> Result<Update, Error> {
         let column = match self {
             Step::Spend => Code::ConsumedAt,
@@ -47,13 +48,13 @@ impl Step {
         Ok(update)
     }
 
-    /// Whether a code is there, and this step is the one that is due.
+    /// Whether the code exists and this step is due.
     pub fn is_due(self, codes: &Codes, code_hash: &str) -> bool {
         let row = codes.find(code_hash);
         row.is_some_and(|row| Step::of(&row) == Some(self))
     }
 
-    /// Finds a code and writes this step, if it is the one that is due.
+    /// Finds a code and writes this step if it is due.
     pub fn write_by_hash(
         self,
         codes: &Codes,

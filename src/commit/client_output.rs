@@ -1,13 +1,13 @@
-//! What a statement sends to its client, held back until the statement is committed: of a spend that
-//! could still be undone nobody hears. PostgreSQL itself would send what does not fit into its buffer
-//! of 8 kB, and all of it as soon as a notice comes.
+//! Holds back a statement's output to its client until the statement is committed, so that the
+//! client learns nothing of a spend that could still be undone. PostgreSQL itself would send the
+//! output when its buffer of 8 kB is full, or when a notice comes.
 
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 use std::cell::{Cell, OnceCell};
 use std::ffi::{c_char, c_int};
 use std::{ptr, slice};
 
-/// PQcommMethods of libpq/libpq.h, which is not among pgrx's bindings: how a backend speaks to its client.
+/// How a backend speaks to its client: PQcommMethods of libpq/libpq.h, which pgrx does not declare.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Methods {
@@ -25,10 +25,11 @@ unsafe extern "C-unwind" {
 
 /// The kind of an ErrorResponse.
 const ERROR: c_char = b'E' as c_char;
-/// A held message is its kind, its length and its body.
+/// The header of a held message: its kind and its length. The body follows.
 const HEADER: usize = 1 + size_of::<usize>();
 
-/// What was there before, and what is held. It has no destructor: an error may jump over who works on it.
+/// The methods that were in place before, and the held messages. It has no destructor, because an
+/// error may jump over the frame that uses it.
 #[derive(Clone, Copy)]
 struct Output {
     methods: &'static Methods,
@@ -38,13 +39,14 @@ struct Output {
 
 thread_local! {
     static OUTPUT: Cell<Option<Output>> = const { Cell::new(None) };
-    /// Those that hold back.
+    /// The methods that hold messages back.
     static HOLDING: OnceCell<Methods> = const { OnceCell::new() };
 }
 
-/// Holds back what comes from now on, until the transaction ends in one of the two ways below.
+/// Holds back all messages from now on, until the transaction ends in one of the two ways below.
 pub fn hold() {
-    // SAFETY: the methods of this backend's client are static. The messages live until they are freed.
+    // SAFETY: the methods of this backend's client are static. The messages live until they are
+    // freed.
     unsafe {
         let messages = PgMemoryContexts::TopMemoryContext.switch_to(|_| pg_sys::makeStringInfo());
         let methods = &*PqCommMethods;
@@ -61,7 +63,7 @@ pub fn hold() {
     }
 }
 
-/// The next message, which says that the statement is complete, takes along what is held.
+/// Lets the next message, which says that the statement is complete, send the held ones first.
 pub fn committed() {
     let output = OUTPUT.get();
     OUTPUT.set(output.map(|output| Output {
@@ -70,18 +72,19 @@ pub fn committed() {
     }));
 }
 
-/// Of what is undone nothing is said.
+/// Drops the held messages of a transaction that is undone.
 pub fn undone() {
     if let Some(output) = OUTPUT.take() {
-        // SAFETY: what `hold` found and made.
+        // SAFETY: `hold` found the methods and made the messages.
         unsafe { output.let_go() };
     }
 }
 
-/// An error is said at once: it ends a transaction that is not committed, or comes after the commit.
+/// An error is sent at once. Either the transaction that it ends is not committed, or the error
+/// came after the commit.
 #[pg_guard]
 unsafe extern "C-unwind" fn putmessage(kind: c_char, body: *const c_char, length: usize) -> c_int {
-    // SAFETY: called as PostgreSQL calls its own.
+    // SAFETY: it is called in the same way as PostgreSQL's own method.
     unsafe {
         match OUTPUT.get() {
             Some(output) if !output.committed && kind != ERROR => {
@@ -106,7 +109,7 @@ impl Output {
     unsafe fn keep(&self, kind: c_char, body: *const c_char, length: usize) {
         let mut header = [kind as u8; HEADER];
         header[1..].copy_from_slice(&length.to_ne_bytes());
-        // SAFETY: copies both. PostgreSQL's messages have less than 2^31 bytes.
+        // SAFETY: both are copied. PostgreSQL's messages have less than 2^31 bytes.
         unsafe {
             let header = header.as_ptr().cast();
             pg_sys::appendBinaryStringInfo(self.messages, header, HEADER as c_int);
@@ -115,7 +118,7 @@ impl Output {
     }
 
     unsafe fn send(&self) {
-        // SAFETY: messages as `keep` wrote them.
+        // SAFETY: `keep` wrote these messages.
         unsafe {
             let held = &*self.messages;
             let mut rest = slice::from_raw_parts(held.data.cast::<u8>(), held.len as usize);

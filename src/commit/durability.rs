@@ -1,4 +1,5 @@
-//! How a take's commit is made to last: by whom it is waited for, and that nothing comes between the write and the commit.
+//! Makes the commit of a take last. Decides what the commit waits for, and lets nothing come
+//! between the write and the commit.
 
 use super::client_output;
 use crate::pg::session::set_local;
@@ -12,19 +13,19 @@ use std::cell::Cell;
 const FLUSHED: i32 = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32;
 
 thread_local! {
-    /// Whether this transaction is that of a take which nothing may undo.
+    /// Whether this transaction contains a take that nothing may undo.
     static AT_ONCE: Cell<bool> = const { Cell::new(false) };
     /// Whether its commit must be on disk.
     static FLUSH: Cell<bool> = const { Cell::new(false) };
-    /// Whether it must be there on the synchronous standbys, too.
+    /// Whether its commit must also be on the synchronous standbys.
     static FLUSH_EVERYWHERE: Cell<bool> = const { Cell::new(false) };
-    /// The synchronous_commit to go back to when it has ended.
+    /// The synchronous_commit to restore when the transaction has ended.
     static SESSIONS: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
-/// To be called after the spend where the statement is final: it commits as soon as it ends, even in a pipeline, and
-/// cannot be cancelled before. Nor is the client told anything before. With `flush` the commit is on disk, whatever
-/// synchronous_commit says.
+/// Called after the spend in a final statement. The statement then commits as soon as it ends, even
+/// in a pipeline. Until then it cannot be cancelled and the client is told nothing. With `flush`
+/// the commit is on disk, whatever synchronous_commit says.
 pub fn commit_at_once(flush: bool) {
     FLUSH.set(flush || FLUSH.get());
     if !AT_ONCE.replace(true) {
@@ -33,13 +34,13 @@ pub fn commit_at_once(flush: bool) {
     }
 }
 
-/// Makes the commit of this transaction wait as synchronous_commit = on does, for the standbys, too, whatever it is
-/// set to until then.
+/// Makes the commit of this transaction wait for the disk and the standbys, as synchronous_commit =
+/// on does, whatever the setting is by then.
 pub fn flush_on_commit() {
     FLUSH_EVERYWHERE.set(true);
 }
 
-/// Registers, once a process, what watches the transactions.
+/// Registers the function that watches transactions, once in each process.
 pub fn init() {
     at_end(react);
 }
@@ -53,26 +54,27 @@ fn react(event: pg_sys::XactEvent::Type) {
             allow_interrupts();
             client_output::committed();
         }
-        // The ERROR that led here has allowed interrupts again.
+        // The ERROR that led here has already allowed interrupts again.
         XACT_EVENT_ABORT if end() => client_output::undone(),
         _ => {}
     }
 }
 
-/// Not before the commit: what a function sets, or has SET for it, ends with the function.
+/// Sets it only at the commit: a value that a function sets, or has in its SET clause, ends with
+/// the function.
 fn flush_this_commit() {
     SESSIONS.set(Some(synchronous_commit()));
     set_synchronous_commit(synchronous_commit().max(FLUSHED));
 }
 
-/// The standbys that are waited for go by the setting, and not by its variable alone.
+/// PostgreSQL chooses the standbys by the setting, so setting the variable is not enough.
 fn flush_everywhere() {
     if synchronous_commit() < FLUSHED {
         set_local(c"synchronous_commit", c"on");
     }
 }
 
-/// Whether it was the transaction of a take which nothing may undo.
+/// Returns whether the transaction contained a take that nothing may undo.
 fn end() -> bool {
     FLUSH.set(false);
     FLUSH_EVERYWHERE.set(false);

@@ -1,9 +1,9 @@
-//! Whether anything can still undo what the running statement does, before it is committed.
+//! Whether the running statement is final: nothing can undo its effects before they are committed.
 //!
-//! A take that runs as a statement of its own is committed by that statement, and needs no help.
-//! Everything else can be undone: by ROLLBACK, by a later statement of the same transaction,
-//! message or pipeline, by a function around the call, by another part of the same query. Only
-//! what is known to be safe counts as safe.
+//! A take that runs as a statement of its own is committed with that statement and needs no help.
+//! Anything else can be undone: by ROLLBACK, by a later statement of the same transaction, message
+//! or pipeline, by a function around the call, or by another part of the same query. A statement
+//! counts as final only if it is known to be safe.
 
 use crate::pg::statement::elements;
 use pgrx::pg_sys;
@@ -12,15 +12,15 @@ use std::ffi::CStr;
 use std::ptr;
 
 thread_local! {
-    /// The innermost query that runs, if it has no row limit.
+    /// The innermost running query, if it has no row limit.
     static RUN_TO_END: Cell<*const pg_sys::QueryDesc> = const { Cell::new(ptr::null()) };
 }
 
 /// The hook that was there before ours.
 static mut PREVIOUS_RUN: pg_sys::ExecutorRun_hook_type = None;
 
-/// Whether the function is called by a whole statement that nothing but itself decides: outside a
-/// transaction block, READ COMMITTED, and a plan that is nothing but the call.
+/// Whether the function is called by a statement whose outcome depends on nothing else: it runs
+/// outside of a transaction block, in READ COMMITTED, and its plan is nothing but the call.
 pub fn is_final(function: pg_sys::FunctionCallInfo) -> bool {
     // SAFETY: reads variables of this backend and the plan that it is running; fcinfo is that of
     // the running function.
@@ -33,8 +33,8 @@ pub fn is_final(function: pg_sys::FunctionCallInfo) -> bool {
     }
 }
 
-/// A client may cancel its wait for a synchronous standby, and still gets its rows: only a worker
-/// can tell that the standby does not have the spend.
+/// A client may cancel its wait for a synchronous standby and still get its rows. Only a worker can
+/// tell that the standby does not have the spend.
 unsafe fn waits_for_standbys() -> bool {
     unsafe {
         let names = pg_sys::SyncRepStandbyNames;
@@ -42,8 +42,8 @@ unsafe fn waits_for_standbys() -> bool {
     }
 }
 
-/// Registers, once a process, what watches the executor. A session loads the library when it prepares its first
-/// call, and so before it runs it.
+/// Registers the hook that watches the executor, once in each process. A session loads the library
+/// when it prepares its first call, and thus before it runs that call.
 pub fn init() {
     // SAFETY: the hook lives as long as the library, which is never unloaded.
     unsafe {
@@ -72,13 +72,13 @@ unsafe fn is_whole_statement(function: pg_sys::FunctionCallInfo) -> bool {
     }
 }
 
-/// Whether a query is being run without a row limit. An Execute message with a limit leaves its
-/// portal, and so the transaction, open; so does a cursor.
+/// Whether a query runs without a row limit. A cursor, or an Execute message with a limit, leaves
+/// the portal open, and so the transaction.
 fn runs_to_its_end(query: *const pg_sys::QueryDesc) -> bool {
     RUN_TO_END.get() == query
 }
 
-// pgrx's own declaration is wrapped in a guard, see below.
+// pgrx wraps its own declaration in a guard; see below.
 unsafe extern "C-unwind" {
     #[cfg(not(feature = "pg18"))]
     fn standard_ExecutorRun(
@@ -95,12 +95,12 @@ unsafe extern "C-unwind" {
     );
 }
 
-/// Notes which query the executor runs to its end: nothing else says so.
+/// Notes which query the executor runs to its end. PostgreSQL does not tell this elsewhere.
 ///
-/// Every query of the session comes through here, so there is no guard, which would turn each of
-/// its errors into a panic and back and lose what pgrx does not know of. An error jumps over this
-/// frame, which owns nothing, and leaves behind the address of a query that is not running: the
-/// next one writes its own before it begins.
+/// Every query of the session passes through here. A guard would turn each of its errors into a
+/// panic and back, and lose the parts that pgrx does not know, so there is none. An error jumps
+/// over this frame, which owns nothing, and leaves the address of a query that no longer runs. The
+/// next query writes its own address before it begins.
 unsafe extern "C-unwind" fn executor_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
@@ -108,7 +108,7 @@ unsafe extern "C-unwind" fn executor_run(
     #[cfg(not(feature = "pg18"))] once: bool,
 ) {
     let outer = RUN_TO_END.replace(if count == 0 { query } else { ptr::null_mut() });
-    // SAFETY: hands on what it was given, to the hook before this one or to the executor.
+    // SAFETY: passes its arguments on to the previous hook or to the executor.
     unsafe {
         PREVIOUS_RUN.unwrap_or(standard_ExecutorRun)(
             query,
@@ -121,7 +121,7 @@ unsafe extern "C-unwind" fn executor_run(
     RUN_TO_END.set(outer);
 }
 
-/// The execution state of the query that called a function which returns a set.
+/// The execution state of the query that called a set-returning function.
 unsafe fn calling_query(function: pg_sys::FunctionCallInfo) -> *mut pg_sys::EState {
     unsafe {
         let result = (*function).resultinfo.cast::<pg_sys::ReturnSetInfo>();
@@ -164,7 +164,7 @@ unsafe fn is_lone_call(statement: *mut pg_sys::PlannedStmt) -> bool {
     }
 }
 
-/// A column of the result cannot fail to be computed; an expression might.
+/// Reading a column of the result cannot fail. An expression might.
 unsafe fn selects_columns_only(targets: *mut pg_sys::List) -> bool {
     unsafe {
         elements(targets).iter().all(|element| {

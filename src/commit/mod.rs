@@ -1,8 +1,9 @@
-//! What makes a take last: which way to commit what it writes is right for the caller.
+//! Makes a take last: chooses how to commit its write, depending on the caller.
 //!
-//! Here live the ways themselves: whether the running statement is final, how its commit waits, what its client
-//! hears before, and what one transaction both wrote and presented. What is written lives in codes/, and the worker that
-//! writes where nothing else will do in worker/, above: a take is handed the way to it.
+//! This folder decides whether the running statement is final, how its commit waits, what its
+//! client learns before the commit, and which codes one transaction both wrote and presented. The
+//! write itself is in codes/. The workers, which write when the caller's own transaction cannot,
+//! are above, in worker/. A take gets the call that reaches them as an argument.
 
 mod client_output;
 mod durability;
@@ -21,25 +22,26 @@ use crate::settings::{TAKE_IN_TRANSACTION, TakeInTransaction};
 use crate::table::{Access, Code, LockWait, Row, Table, Update, is_in_trigger};
 use pgrx::pg_sys;
 
-/// Entries above this many bytes are not rendered before the commit: an ERROR there, as where memory
-/// runs out, would undo the spend.
+/// Entries larger than this, in bytes, are not rendered before the commit: an ERROR there, such as
+/// out of memory, would undo the spend.
 const RENDERED_BEFORE_COMMIT: usize = 4096;
 
-/// Registers, once a process, what watches statements and transactions.
+/// Registers the functions that watch statements and transactions, once in each process.
 pub fn init() {
     finality::init();
     durability::init();
     savepoint::init();
 }
 
-/// Presents a code. `send` has a worker write a step to a code of a table, and tells how that ended.
+/// Presents a code. `send` has a worker write a step to a code of a table, and returns how that
+/// ended.
 pub fn take(
     function: pg_sys::FunctionCallInfo,
     code_hash: &str,
     send: impl Fn(Step, pg_sys::Oid, &str) -> Result<(Update, Counter), Error>,
 ) -> Result<Taken, Error> {
     let is_final = finality::is_final(function);
-    // A statement of its own is inside nothing.
+    // A final statement runs inside nothing else.
     if !is_final && is_in_trigger(schema_of(function)) || is_worker() {
         return Err(Error::InTrigger);
     }
@@ -61,7 +63,8 @@ pub fn take(
             Presented::Answered(answer) => return Ok(answer),
             Presented::Ordered(step, answer) => (step, answer),
         };
-        // Who waits for the table would wait for this process, and the worker behind him.
+        // A backend that waits for the table would wait for this process, and the worker would wait
+        // behind that backend.
         locks.release();
         match send(step, locks.table, code_hash)? {
             (Update::Done, path) => {
@@ -69,7 +72,7 @@ pub fn take(
                 return Ok(answer);
             }
             (Update::Gone, _) => attempts += 1,
-            // A statement of its own waits in its own name, as an UPDATE would.
+            // A final statement waits itself, as an UPDATE would.
             (Update::Busy, _) if is_final => {}
             (Update::Busy, _) => return Err(Error::Locked),
         }
@@ -77,7 +80,7 @@ pub fn take(
     Err(Error::Locked)
 }
 
-/// What is known of the caller.
+/// Facts about the caller.
 #[derive(Clone, Copy)]
 struct Way {
     is_final: bool,
@@ -92,7 +95,8 @@ fn write(
     code_hash: &str,
     Way { is_final, joins }: Way,
 ) -> Result<Write, Error> {
-    // Held back until its commit, a trigger that waits could not be cancelled.
+    // A final statement with triggers is not quick: interrupts are held until its commit, so a
+    // trigger that waits could not be cancelled.
     let is_quick = is_final && codes.is_plain();
     let (update, path) = if is_quick && (joins || answer.size() <= RENDERED_BEFORE_COMMIT) {
         (
@@ -120,7 +124,7 @@ fn write(
     Ok(Write::Ended(update))
 }
 
-/// Whether what this step builds on vanishes with this transaction, too.
+/// Whether the row that this step builds on also vanishes with this transaction.
 fn is_own(step: Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> bool {
     match step {
         Step::Spend => savepoint::is_own_put(codes, row, code_hash),

@@ -1,7 +1,8 @@
-//! Codes that one transaction both writes and presents. Nobody else can see what it wrote, so what
-//! the presentation writes needs no transaction of its own: it vanishes with the rest. Only ROLLBACK
-//! TO a savepoint between the two could undo it alone, or a trigger that is deferred; so the transaction remembers
-//! its presentations, and before it commits sees to it that they are written.
+//! Codes that one transaction both writes and presents. No other transaction sees the code's row,
+//! so the presentation's step needs no transaction of its own: it vanishes together with the row.
+//! Only ROLLBACK TO a savepoint between the two, or a deferred trigger, could undo the step alone.
+//! Therefore the transaction remembers its steps and, before it commits, writes again those that
+//! are missing.
 
 use crate::codes::lifecycle::Own;
 use crate::codes::step::Step;
@@ -16,20 +17,21 @@ use std::cell::RefCell;
 type Written = (pg_sys::Oid, String, Step);
 
 thread_local! {
-    /// Table, code_hash and step of every such presentation of the running transaction.
+    /// Table, code_hash and step of each such presentation in the running transaction.
     static WRITTEN: RefCell<Vec<Written>> = const { RefCell::new(Vec::new()) };
-    /// The codes that it put, where a trigger may have changed their rows since.
+    /// The codes that the transaction put into tables where a trigger may have changed the rows
+    /// since.
     static PUT: RefCell<Vec<Put>> = const { RefCell::new(Vec::new()) };
 }
 
 struct Put {
     table: pg_sys::Oid,
     code_hash: String,
-    /// After which savepoint.
+    /// The savepoint under which it was put.
     savepoint: pg_sys::SubTransactionId,
 }
 
-/// Writes a step to a row of this transaction. `Gone`: it was written before, and rolled back.
+/// Writes a step to a row of this transaction. `Gone`: the step was written before and rolled back.
 pub fn write(
     step: Step,
     codes: &Table<Code>,
@@ -43,7 +45,8 @@ pub fn write(
     }
 }
 
-/// Sees to it that a step which was written still is when this transaction commits. False: it did so already.
+/// Ensures that a written step is still written when this transaction commits. Returns false if the
+/// step was remembered already.
 pub fn remember(step: Step, codes: &Table<Code>, code_hash: &str) -> bool {
     let written = (codes.oid(), code_hash.to_owned(), step);
     WRITTEN.with_borrow_mut(|all| {
@@ -55,7 +58,7 @@ pub fn remember(step: Step, codes: &Table<Code>, code_hash: &str) -> bool {
     })
 }
 
-/// What this transaction did with a code, even if that was rolled back.
+/// What this transaction did with a code, including what was rolled back.
 pub fn own(codes: &Table<Code>, code_hash: &str) -> Own {
     let did = |is_it: fn(Step) -> bool| {
         WRITTEN.with_borrow(|all| {
@@ -70,7 +73,7 @@ pub fn own(codes: &Table<Code>, code_hash: &str) -> Own {
     }
 }
 
-/// Remembers a put, where the row alone may not tell that it is this transaction's.
+/// Remembers a put if the row alone may not show that it belongs to this transaction.
 pub fn note_put(codes: &Table<Code>, code_hash: &str) {
     if !codes.is_plain() {
         let put = Put {
@@ -82,19 +85,19 @@ pub fn note_put(codes: &Table<Code>, code_hash: &str) {
     }
 }
 
-/// Whether this transaction put the code, and so has all there is of it.
+/// Whether this transaction put the code, so that every version of its row is its own.
 pub fn is_own_put(codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> bool {
     let noted = |put: &Put| put.table == codes.oid() && put.code_hash == code_hash;
     row.is_new() || row.is_of_this_transaction() && PUT.with_borrow(|all| all.iter().any(noted))
 }
 
-/// Registers, once a process, what writes again and forgets.
+/// Registers the functions that write again and forget, once in each process.
 pub fn init() {
     at_end(react);
     at_rollback_to_savepoint(forget_puts_since);
 }
 
-/// What was put after a savepoint is gone with a rollback to it.
+/// A put after a savepoint is undone by a rollback to it.
 fn forget_puts_since(savepoint: pg_sys::SubTransactionId) {
     PUT.with_borrow_mut(|all| all.retain(|put| put.savepoint < savepoint));
 }

@@ -1,16 +1,16 @@
-//! Digests.
+//! SHA-256 digests: the lookup key of a code, and a number for the lock of a key.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 /// The lookup key of a code: base64url without padding of its SHA-256, 43 characters.
 ///
-/// The same transformation as the PKCE method S256 (RFC 7636, section 4.2).
+/// The PKCE method S256 makes the same transformation (RFC 7636, section 4.2).
 pub fn hash(code: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(code))
 }
 
-/// A number for a string, the same in every process.
+/// A number for a string. It is the same in every process.
 pub fn number(text: &str) -> u32 {
     let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(text).into();
     u32::from_be_bytes([a, b, c, d])

@@ -4,8 +4,8 @@ use super::members::{self, Fault, Members};
 use super::text::{Identifier, List, NonEmpty, S256};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A grant as the columns of its row hold it. `Object` and `Any` are what the format keeps as it is: an
-/// object, and any value.
+/// A grant, divided like the columns of its row. `Object` and `Any` are the format's types for an
+/// object and for any value that it does not look into.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(bound(deserialize = "'de: 'a, Object: Deserialize<'de> + Default"))]
 pub struct Grant<'a, Object, Any> {
@@ -17,7 +17,8 @@ pub struct Grant<'a, Object, Any> {
     #[serde(deserialize_with = "or_default")]
     pub resource: List<'a>,
     pub code_challenge: Option<NonEmpty<'a>>,
-    /// A challenge without a method would mean "plain" (RFC 7636, section 4.3): it is always S256.
+    /// Without a method, a challenge would mean "plain" (RFC 7636, section 4.3). Here it always
+    /// means S256.
     pub code_challenge_method: Option<S256>,
     pub dpop_jkt: Option<NonEmpty<'a>>,
     pub nonce: Option<NonEmpty<'a>>,
@@ -41,7 +42,7 @@ where
     Object: Deserialize<'a> + Default,
     Any: Deserialize<'a>,
 {
-    /// Reads and checks the members of a grant; absent ones, and those that are null, get their defaults.
+    /// Reads and checks the members of a grant. A member that is absent or null gets its default.
     pub fn read<D: Deserializer<'a>>(data: D) -> Result<Self, Fault<D::Error>> {
         let (grant, extra): (Self, _) = members::read(data)?;
         Ok(Grant {
@@ -52,7 +53,7 @@ where
     }
 }
 
-/// Null is the default.
+/// Reads null as the default.
 fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Deserialize<'de> + Default,

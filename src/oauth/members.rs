@@ -1,5 +1,6 @@
-//! The members of an object: those that a struct names, and all others, which stay as they are. serde's own
-//! `flatten` would read the others into a form of its own, in which a number has 128 bits and memory is never short.
+//! The members of an object: those that a struct names, and all others, which stay unchanged.
+//! serde's own `flatten` would convert the others into a form that holds numbers of at most 128
+//! bits and aborts when memory runs out.
 
 use serde::de::value::{BorrowedStrDeserializer, UnitDeserializer};
 use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
@@ -7,20 +8,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Members by name, in their order.
+/// Members by name, in their original order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Members<'a, J>(Vec<(&'a str, J)>);
 
 /// Why an object is refused.
 #[derive(Debug)]
 pub struct Fault<E> {
-    /// The member at fault. `None`: the object itself.
+    /// The member at fault, or `None` if the object itself is at fault.
     pub member: Option<&'static str>,
     pub error: E,
 }
 
-/// Reads a struct, and beside it what it has no name for. To the struct a member that is absent is null, so that
-/// each fault has the name of its member.
+/// Reads a struct, and separately the members that it does not name. An absent member is presented
+/// to the struct as null, so that every fault has the name of its member.
 pub fn read<'de, T, J, D>(deserializer: D) -> Result<(T, Members<'de, J>), Fault<D::Error>>
 where
     T: Deserialize<'de>,
@@ -39,7 +40,7 @@ where
     }
 }
 
-/// Adds one more to a list. To serde, one that is longer than the memory is of an invalid length.
+/// Adds an item to a list. If memory runs out, serde gets the error "invalid length".
 pub(super) fn push<T, E: Error>(list: &mut Vec<T>, item: T) -> Result<(), E> {
     if list.try_reserve(1).is_err() {
         return Err(E::invalid_length(list.len(), &"fewer"));
@@ -76,7 +77,7 @@ impl<'de: 'a, 'a, J: Deserialize<'de>> Deserialize<'de> for Members<'a, J> {
     }
 }
 
-/// Where an object is read to: the struct, the others, and which member is at it.
+/// The targets of reading: the struct, the other members, and the member that is being read.
 struct Named<'r, 'de, T, J> {
     member: &'r mut Option<&'static str>,
     others: &'r mut Members<'de, J>,
@@ -95,7 +96,7 @@ impl<'de, T: Deserialize<'de>, J: Deserialize<'de>> Visitor<'de> for Named<'_, '
     }
 }
 
-/// An object, to a struct that tells its fields.
+/// An object, presented to a struct that states its fields.
 struct Split<'r, 'de, A, T, J> {
     map: A,
     named: Named<'r, 'de, T, J>,
@@ -134,19 +135,19 @@ where
     }
 }
 
-/// The members that are fields: those which are there, and then those which are not.
+/// The members that are fields: first those that are present, then those that are absent.
 struct Fields<'r, 'de, A, J> {
     map: A,
     member: &'r mut Option<&'static str>,
     others: &'r mut Members<'de, J>,
     fields: &'static [&'static str],
-    /// A bit for each field.
+    /// The fields that were read, one bit each.
     seen: u64,
     is_absent: bool,
 }
 
 impl<'de, A: MapAccess<'de>, J: Deserialize<'de>> Fields<'_, 'de, A, J> {
-    /// The place of the next one among the fields.
+    /// The index of the next field.
     fn next(&mut self) -> Result<Option<usize>, A::Error> {
         while let Some(name) = self.map.next_key()? {
             match self.fields.iter().position(|field| *field == name) {

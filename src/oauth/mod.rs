@@ -1,6 +1,7 @@
-//! What the RFCs say of a grant: its members, and the rules for each, as types. Nothing here knows of
-//! PostgreSQL: what a grant is read from, and written to, is any format of serde. How its parts are stored,
-//! and the life of a code, are elsewhere.
+//! What the RFCs say about a grant: its members and the rule for each one, as types.
+//!
+//! Nothing here knows PostgreSQL: a grant is read from and written to any serde format. The columns
+//! of a grant are in table/, the life of a code is in codes/.
 
 pub mod digest;
 pub mod grant;

@@ -1,31 +1,32 @@
-//! Unix seconds (a JWT NumericDate, RFC 7519 section 2) and PostgreSQL's timestamps, which count
-//! microseconds from 2000-01-01.
+//! Converts between unix seconds (a JWT NumericDate, RFC 7519, section 2) and PostgreSQL's
+//! timestamps, which count microseconds from 2000-01-01.
 
 const EPOCH_2000: i64 = 946_684_800;
 const MICROSECONDS: i64 = 1_000_000;
 /// 4714-11-24 BC, the first instant that a timestamptz can hold.
 const FIRST: i64 = -210_866_803_200;
-/// 9999-12-31 23:59:59. Later than that is no time that somebody means: milliseconds of today, for one.
+/// 9999-12-31 23:59:59. A later time is a mistake, such as a time of today in milliseconds.
 const LAST: i64 = 253_402_300_799;
 
-/// The timestamp of an instant, or `None` where it is after the year 9999 or before what PostgreSQL can store.
+/// The timestamp of an instant, or `None` if it is after the year 9999 or before the first
+/// timestamptz.
 pub fn to_timestamp(seconds: i64) -> Option<i64> {
     (FIRST..=LAST)
         .contains(&seconds)
         .then(|| (seconds - EPOCH_2000) * MICROSECONDS)
 }
 
-/// The unix second that a timestamp falls in.
+/// The unix second of a timestamp.
 pub fn from_timestamp(timestamp: i64) -> i64 {
     timestamp.div_euclid(MICROSECONDS) + EPOCH_2000
 }
 
-/// The first instant of the second that a timestamp falls in.
+/// The start of a timestamp's second.
 pub fn whole_second(timestamp: i64) -> i64 {
     timestamp.div_euclid(MICROSECONDS) * MICROSECONDS
 }
 
-/// A number of seconds, in a timestamp's microseconds.
+/// Converts seconds to a timestamp's microseconds.
 pub fn seconds(seconds: i32) -> i64 {
     i64::from(seconds) * MICROSECONDS
 }

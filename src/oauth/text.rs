@@ -1,5 +1,5 @@
-//! The strings that a grant is made of, each as a type that no other string gets into. A refusal says what
-//! the string has to be, and leaves what it is to the format, to show or to hide.
+//! The strings in a grant. Each kind is a type, so that no unchecked string gets into it. A refusal
+//! says what the string must be. Whether the refused value is shown is for the format to decide.
 
 use super::members::push;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
@@ -21,7 +21,7 @@ impl<'a> NonEmpty<'a> {
     }
 }
 
-/// A string of 1 to 1024 bytes: what an index can hold, with room for more columns.
+/// A string of 1 to 1024 bytes. An index can hold it and still has room for more columns.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[serde(transparent)]
 pub struct Identifier<'a>(&'a str);
@@ -31,7 +31,7 @@ impl<'a> Identifier<'a> {
         (1..=1024).contains(&text.len()).then_some(Identifier(text))
     }
 
-    /// One that is stored already. Older versions had no limit.
+    /// An identifier that is stored already. Older versions had no limit.
     pub fn stored(text: &'a str) -> Identifier<'a> {
         Identifier(text)
     }
@@ -53,13 +53,13 @@ impl S256 {
     }
 }
 
-/// Strings that are not empty, in their order.
+/// Non-empty strings, in their original order.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 #[serde(transparent)]
 pub struct List<'a>(Vec<&'a str>);
 
 impl<'a> List<'a> {
-    /// One that is stored already.
+    /// A list that is stored already.
     pub fn stored(texts: Vec<&'a str>) -> List<'a> {
         List(texts)
     }
@@ -99,7 +99,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
     }
 }
 
-/// Reads a string: what it has to be, and what becomes of one that is.
+/// Reads a string: the text of a refusal, and the check that makes a value of the string.
 struct Text<'a, T>(&'static str, fn(&'a str) -> Option<T>);
 
 impl<'de, T> Visitor<'de> for Text<'de, T> {
@@ -114,7 +114,7 @@ impl<'de, T> Visitor<'de> for Text<'de, T> {
     }
 }
 
-/// Reads a list. It is at fault as a whole.
+/// Reads a list. A fault of an element is a fault of the whole list.
 struct Texts;
 
 impl<'de> Visitor<'de> for Texts {

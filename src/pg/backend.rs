@@ -1,4 +1,5 @@
-//! What this process is, and what it does beside its transactions: its database, its clock, its latch.
+//! The process that this code runs in, apart from its transactions: its database, its clock, its
+//! latch.
 
 use super::session::set_for_good;
 use super::transaction::{is_cancellable, milliseconds};
@@ -15,12 +16,13 @@ thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this process is a worker. Nothing that runs in one, as a trigger, may wait for another one.
+/// Whether this process is a worker. Code that runs in one, such as a trigger, must not wait for
+/// another worker.
 pub fn is_worker() -> bool {
     IS_WORKER.get()
 }
 
-// pgrx's own declarations are wrapped in a guard that has no place in a signal handler.
+// pgrx wraps its own declarations in a guard, which must not run in a signal handler.
 unsafe extern "C-unwind" {
     fn die(signal: c_int);
     fn SignalHandlerForConfigReload(signal: c_int);
@@ -29,17 +31,18 @@ unsafe extern "C-unwind" {
 
 unsafe extern "C-unwind" fn cancel(signal: c_int) {
     if is_cancellable() {
-        // SAFETY: called as PostgreSQL calls it.
+        // SAFETY: it is called as PostgreSQL would call it.
         unsafe { StatementCancelHandler(signal) };
     }
 }
 
-/// Makes this process a worker, and connects it as the superuser that owns the cluster: to a database, or without
-/// one to the shared catalogs alone. It waits for no lock any longer than this.
+/// Makes this process a worker and connects it as the cluster's bootstrap superuser, either to a
+/// database or, without one, to the shared catalogs only. The worker waits for a lock no longer
+/// than `patience`.
 pub fn connect(database: Option<pg_sys::Oid>, patience: Duration) {
     IS_WORKER.set(true);
-    // SAFETY: the process was started as a background worker with access to databases. `die` makes
-    // SIGTERM end it at the next safe point, where the default would end it anywhere.
+    // SAFETY: the process was started as a background worker with access to databases. With `die`,
+    // SIGTERM ends it at the next safe point. The default would end it anywhere.
     unsafe {
         #[cfg(not(feature = "pg18"))]
         let set = pg_sys::pqsignal;
@@ -56,11 +59,12 @@ pub fn connect(database: Option<pg_sys::Oid>, patience: Duration) {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
         }
     }
-    // Whatever is waited for, as a unique index of an administrator's, others wait for this worker.
+    // Whatever the worker waits for, such as an administrator's unique index, others wait behind
+    // it.
     set_for_good(c"lock_timeout", &milliseconds(patience));
 }
 
-/// The database that it is connected to.
+/// The database that this process is connected to.
 pub fn database() -> pg_sys::Oid {
     // SAFETY: reads a variable of this process.
     unsafe { pg_sys::MyDatabaseId }
@@ -72,9 +76,9 @@ pub fn database_name() -> String {
     unsafe { text(pg_sys::get_database_name(pg_sys::MyDatabaseId)) }
 }
 
-/// The schema of the extension. `None`: the database does not have it.
+/// The schema of the extension, or `None` if the database does not have the extension.
 pub fn extension_schema() -> Option<pg_sys::Oid> {
-    // Qualified, since a database may have another search_path.
+    // The operator is qualified because a database may have another search_path.
     let query = "SELECT extnamespace FROM pg_catalog.pg_extension
                  WHERE extname OPERATOR(pg_catalog.=) 'attesto_codes'";
     Spi::connect(|client| client.select(query, Some(1), &[])?.first().get_one())
@@ -85,16 +89,17 @@ pub fn extension_schema() -> Option<pg_sys::Oid> {
 /// A database of the cluster.
 pub struct Database {
     pub oid: pg_sys::Oid,
-    /// In whatever encoding the session had that gave it.
+    /// In the encoding of the session that named the database.
     pub name: String,
-    /// One can connect to it, and it is no template: those must be free of connections to be copied.
+    /// Whether it accepts connections and is no template. A template can be copied only while
+    /// nobody is connected to it.
     pub is_open: bool,
 }
 
-/// All of them, in a transaction.
+/// All databases of the cluster. Needs a transaction.
 pub fn databases() -> Vec<Database> {
     let mut databases = Vec::new();
-    // SAFETY: reads a shared catalog from its first row to its last; each row is read before the
+    // SAFETY: reads a shared catalog from its first row to its last. Each row is read before the
     // next one is fetched.
     unsafe {
         let rel = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as _);
@@ -108,7 +113,7 @@ pub fn databases() -> Vec<Database> {
             databases.push(Database {
                 oid: row.oid,
                 name: text(row.datname.data.as_ptr().cast_mut()),
-                // Below -1: a DROP DATABASE was interrupted.
+                // Below -1 means that a DROP DATABASE was interrupted.
                 is_open: row.datallowconn && !row.datistemplate && row.datconnlimit >= -1,
             });
         }
@@ -124,7 +129,7 @@ pub fn schema_of(function: pg_sys::FunctionCallInfo) -> pg_sys::Oid {
     unsafe { pg_sys::get_func_namespace((*(*function).flinfo).fn_oid) }
 }
 
-/// The place of this process among all that can run at once.
+/// The number of this process among all those that can run at once.
 pub fn number() -> usize {
     // SAFETY: reads variables of this process.
     unsafe {
@@ -135,7 +140,7 @@ pub fn number() -> usize {
     }
 }
 
-/// Has `react` called when this process ends, while shared memory is still there.
+/// Registers `react`, to be called when this process ends, while shared memory is still attached.
 pub fn at_exit(react: fn()) {
     // SAFETY: the function lives as long as the library, which is never unloaded.
     unsafe { pg_sys::before_shmem_exit(Some(exits), pg_sys::Datum::from(react as *mut c_void)) };
@@ -153,7 +158,7 @@ pub fn pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
-/// Whether its transaction is READ ONLY, as all are on a standby.
+/// Whether the transaction is READ ONLY, as on every standby.
 pub fn is_read_only() -> bool {
     // SAFETY: reads a variable of this process.
     unsafe { pg_sys::XactReadOnly }
@@ -165,32 +170,32 @@ pub fn is_in_recovery() -> bool {
     unsafe { pg_sys::RecoveryInProgress() }
 }
 
-/// Whether it is the postmaster, which loads shared_preload_libraries.
+/// Whether this is the postmaster, loading shared_preload_libraries.
 pub fn is_preloading() -> bool {
     // SAFETY: reads a variable of this process.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
-/// Whether pg_upgrade runs the server: nothing may be written then.
+/// Whether pg_upgrade runs the server. Nothing may be written then.
 pub fn is_in_binary_upgrade() -> bool {
     // SAFETY: reads a variable of this process.
     unsafe { pg_sys::IsBinaryUpgrade }
 }
 
-/// This instant, as a timestamp: microseconds.
+/// The current time as a timestamp, in microseconds.
 pub fn now() -> i64 {
     // SAFETY: reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
-/// Random bytes that nobody can guess. `None`: the server has none.
+/// Random bytes that nobody can guess, or `None` if the server has no source of them.
 pub fn random_bytes() -> Option<[u8; 16]> {
     // SAFETY: takes no arguments.
     let uuid: Option<Uuid> = unsafe { direct_function_call(pg_sys::gen_random_uuid, &[]) };
     uuid.map(|uuid| *uuid.as_bytes())
 }
 
-/// NOTIFY, when the transaction commits.
+/// Sends a NOTIFY when the transaction commits.
 pub fn notify(channel: &str, payload: &str) {
     // SAFETY: pg_notify takes two texts, which it copies.
     unsafe {
@@ -201,31 +206,31 @@ pub fn notify(channel: &str, payload: &str) {
     }
 }
 
-/// An SQLSTATE as its five characters.
+/// The five characters of an SQLSTATE.
 pub fn sqlstate(packed: i32) -> String {
-    // SAFETY: answers a static C string.
+    // SAFETY: returns a static C string.
     unsafe { text(pg_sys::unpack_sql_state(packed)) }
 }
 
-/// The text of a C string; empty where there is none.
+/// The text of a C string, or an empty one for a null pointer.
 unsafe fn text(text: *mut c_char) -> String {
     match text.is_null() {
         true => String::new(),
-        // SAFETY: the caller says that it is one.
+        // SAFETY: the caller passes a C string.
         false => unsafe { CStr::from_ptr(text) }
             .to_string_lossy()
             .into_owned(),
     }
 }
 
-/// What wakes a process. It lies in shared memory, which outlives every process.
+/// Wakes a process. It is in shared memory, which outlives every process.
 #[derive(Clone, Copy)]
 pub struct Latch(*mut pg_sys::Latch);
 
 impl Latch {
     pub const NONE: Latch = Latch(ptr::null_mut());
 
-    /// That of this process.
+    /// The latch of this process.
     pub fn mine() -> Latch {
         // SAFETY: reads a variable of this process.
         Latch(unsafe { pg_sys::MyLatch })
@@ -233,15 +238,15 @@ impl Latch {
 
     pub fn wake(self) {
         if !self.0.is_null() {
-            // SAFETY: a latch of some process, which `mine` found.
+            // SAFETY: the latch of some process, found by `mine`.
             unsafe { pg_sys::SetLatch(self.0) };
         }
     }
 }
 
-/// Waits for this process's latch. True: it was set; false: the time is over.
+/// Waits for this process's latch. Returns true if the latch was set, false if the time ran out.
 pub fn pause(time: Duration) -> bool {
-    // SAFETY: the latch of this process; the postmaster's death ends the process.
+    // SAFETY: this process owns the latch. If the postmaster dies, the process ends.
     unsafe {
         let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
         let woken = pg_sys::WaitLatch(
@@ -256,8 +261,8 @@ pub fn pause(time: Duration) -> bool {
     }
 }
 
-/// Does `work`, which begins no transaction, and frees what PostgreSQL allocates for it.
+/// Does `work`, which begins no transaction, and frees the memory that PostgreSQL allocated for it.
 pub fn freed_afterwards(work: impl FnOnce()) {
-    // SAFETY: nothing comes back from there. The context is deleted where it is dropped.
+    // SAFETY: `work` returns nothing that lies in the context. Dropping the context deletes it.
     unsafe { PgMemoryContexts::new("attesto_codes").switch_to(|_| work()) };
 }

@@ -1,5 +1,5 @@
-//! Errors that others raise below a call of ours, as an administrator's trigger does: caught, and raised again as
-//! they were. pgrx alone would not keep the SQLSTATE of an error that it has no name for.
+//! Errors raised below one of our calls, for example by an administrator's trigger. They are caught
+//! and raised again unchanged. pgrx alone would lose any SQLSTATE that it has no name for.
 
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
@@ -8,15 +8,15 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::AssertUnwindSafe;
 use std::ptr;
 
-/// An error that was caught. Nothing but the end of the transaction, or of a savepoint around it, undoes what it
-/// left half done.
+/// A caught error. Only the end of the transaction, or of a savepoint around it, undoes the work
+/// that the error interrupted.
 pub struct Failure {
     error: Box<CaughtError>,
     sqlstate: i32,
     constraint: Option<Constraint>,
 }
 
-/// What an error says of the constraint that was violated, where PostgreSQL itself raised it.
+/// The violated constraint, if PostgreSQL itself raised the error.
 #[derive(Clone, PartialEq)]
 pub struct Constraint {
     pub schema: String,
@@ -25,24 +25,25 @@ pub struct Constraint {
     pub name: String,
 }
 
-/// What pgrx does not keep of an error.
+/// The parts of an error that pgrx does not keep.
 #[derive(Default)]
 struct Seen {
     sqlstate: i32,
     constraint: Option<Constraint>,
 }
 
-/// The class of SQLSTATEs of violated constraints, 23, as PostgreSQL packs its two characters.
+/// The SQLSTATE class 23 of violated constraints, in PostgreSQL's packing of the two characters.
 const VIOLATION: i32 = CLASS & PgSqlErrorCode::ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION as i32;
 const CLASS: i32 = 0xfff;
 
-// pgrx has no declarations of these, or wraps them in a guard that has no place in an error that is being raised.
+// pgrx does not declare these, or wraps them in a guard that must not run while an error is being
+// raised.
 unsafe extern "C-unwind" {
     fn errcode(sqlstate: c_int) -> c_int;
     fn geterrcode() -> c_int;
 }
 
-/// Does `work`, and catches the error that it ends with.
+/// Does `work` and catches its error.
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     let mut seen = Seen::default();
     let mut note = pg_sys::ErrorContextCallback {
@@ -51,7 +52,7 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
         callback: Some(see),
         arg: (&raw mut seen).cast(),
     };
-    // SAFETY: the callback is taken off again below, whichever way `work` ends.
+    // SAFETY: the callback is removed again below, however `work` ends.
     unsafe { pg_sys::error_context_stack = &raw mut note };
     let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(work())))
         .catch_others(|error| Err(Box::new(error)))
@@ -59,7 +60,7 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     unsafe { pg_sys::error_context_stack = note.previous };
     result.map_err(|error| {
         let named = report(&error).sql_error_code();
-        // What has no name is an internal error to pgrx.
+        // pgrx reports an SQLSTATE that it has no name for as an internal error.
         let sqlstate = match named == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR && seen.sqlstate != 0 {
             true => seen.sqlstate,
             false => named as i32,
@@ -73,7 +74,8 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
 }
 
 unsafe extern "C-unwind" fn see(seen: *mut c_void) {
-    // SAFETY: that of the `catch` which is under way; PostgreSQL calls this while it raises an error.
+    // SAFETY: `seen` belongs to the `catch` that is running. PostgreSQL calls this while it raises
+    // an error.
     unsafe {
         let sqlstate = geterrcode();
         *seen.cast::<Seen>() = Seen {
@@ -83,9 +85,9 @@ unsafe extern "C-unwind" fn see(seen: *mut c_void) {
     }
 }
 
-/// That of the error which is being raised.
+/// The constraint of the error that is being raised.
 fn constraint() -> Option<Constraint> {
-    // SAFETY: a copy of the error, outside of the memory context in which it lies.
+    // SAFETY: copies the error to outside of the memory context in which it lies.
     unsafe {
         let context = pg_sys::CurrentMemoryContext;
         pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
@@ -106,12 +108,12 @@ fn constraint() -> Option<Constraint> {
 }
 
 impl Failure {
-    /// As PostgreSQL packs it into a number.
+    /// In PostgreSQL's packing, as a number.
     pub fn sqlstate(&self) -> i32 {
         self.sqlstate
     }
 
-    /// The constraint that was violated, where PostgreSQL itself says so.
+    /// The violated constraint, if PostgreSQL itself names it.
     pub fn constraint(&self) -> Option<&Constraint> {
         self.constraint.as_ref()
     }
@@ -128,7 +130,7 @@ impl Failure {
         report(&self.error).hint()
     }
 
-    /// Goes on with the error, as if it had not been caught.
+    /// Raises the error as if it had not been caught.
     pub fn raise(self) -> ! {
         keep_sqlstate(self.sqlstate);
         self.error.rethrow()
@@ -152,11 +154,12 @@ static mut KEEP: pg_sys::ErrorContextCallback = pg_sys::ErrorContextCallback {
     arg: ptr::null_mut(),
 };
 
-/// Gives the next error this SQLSTATE, when pgrx hands it to PostgreSQL. To be called just before it is raised.
+/// Gives the next error this SQLSTATE when pgrx passes it to PostgreSQL. Call this just before the
+/// error is raised.
 pub fn keep_sqlstate(sqlstate: i32) {
     RAISED.set(sqlstate);
-    // SAFETY: a callback that lives as long as the process. Who catches the error puts back the stack that was
-    // there before it.
+    // SAFETY: the callback lives as long as the process. Catching the error restores the previous
+    // stack.
     unsafe {
         let keep = &raw mut KEEP;
         if pg_sys::error_context_stack != keep {

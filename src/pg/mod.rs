@@ -1,5 +1,5 @@
-//! PostgreSQL's API, as far as it is not about tables: what this process is, its transactions, settings and rights, errors
-//! that others raise, rows that are answered, memory that may run out.
+//! PostgreSQL's API outside of tables: this process, its transactions, settings and rights, errors
+//! raised by others, result rows, memory that may run out.
 //!
 //! Nothing here knows what a code is. The tables are in table/.
 
@@ -15,7 +15,7 @@ pub mod statement;
 pub mod texts;
 pub mod transaction;
 
-/// Before the server starts its first process, or when a session loads the library.
+/// Runs before the server starts its first process, or when a session loads the library.
 pub fn init() {
     transaction::init();
     shared_counters::init();

@@ -4,10 +4,10 @@ use super::failure::{Failure, keep_sqlstate};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
-/// What is longer is cut off.
+/// Longer texts are cut off.
 const BYTES: usize = 1024;
 
-/// Message, detail and hint of an error, as they lie in shared memory.
+/// Message, detail and hint of an error, as stored in shared memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Report {
@@ -40,14 +40,14 @@ impl From<Failure> for Report {
     }
 }
 
-/// The last place in a text, up to this one, where it can be cut.
+/// The last place, up to `at`, where the text can be cut.
 fn boundary(text: &str, at: usize) -> usize {
     let mut places = (0..=at.min(text.len())).rev();
     places.find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 impl Report {
-    /// Raises the error here, or with a lower level says it in the log.
+    /// Raises the error here, or writes it to the log if the level is lower.
     pub fn report(&self, level: PgLogLevel) {
         let [message, detail, hint] = self.texts();
         let code = PgSqlErrorCode::from(self.sqlstate);

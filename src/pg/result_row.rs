@@ -1,6 +1,6 @@
-//! What a function answers that returns a table: at most one row. It goes straight to where the caller
-//! looks for it, under the caller's own description of it: pgrx would read that from the catalogs
-//! anew in each call, which takes as long as finding the code.
+//! The result of a function that returns a table: at most one row. The row goes directly into the
+//! caller's tuplestore, under the caller's own row description. pgrx would read that description
+//! from the catalogs in each call, which takes as long as finding the code.
 
 use crate::error::Error;
 use pgrx::callconv::RetAbi;
@@ -24,8 +24,8 @@ impl<const N: usize> ResultRow<N> {
 
     /// Puts the row into a tuplestore, as materialize mode does.
     unsafe fn store(self, caller: &mut pg_sys::ReturnSetInfo) {
-        // SAFETY: the caller's context outlives the call, and so does the tuplestore that is made in
-        // its memory; the description has as many columns as the function, N.
+        // SAFETY: the caller's context outlives the call, and so does the tuplestore made in its
+        // memory. The description has N columns, as many as the function.
         unsafe {
             let random = caller.allowedModes as u32 & SFRM_Materialize_Random != 0;
             let store = PgMemoryContexts::For((*caller.econtext).ecxt_per_query_memory)
@@ -42,7 +42,7 @@ impl<const N: usize> ResultRow<N> {
     }
 }
 
-// SAFETY: what is returned is what PostgreSQL expects of a function in materialize mode: NULL, and the
+// SAFETY: this returns what PostgreSQL expects from a function in materialize mode: NULL, with the
 // rows in the caller's ReturnSetInfo.
 unsafe impl<const N: usize> RetAbi for ResultRow<N> {
     type Item = Self;
@@ -53,7 +53,7 @@ unsafe impl<const N: usize> RetAbi for ResultRow<N> {
     }
 
     unsafe fn box_ret_in_fcinfo(function: pg_sys::FunctionCallInfo, rows: Self) -> pg_sys::Datum {
-        // SAFETY: fcinfo is that of the running function; a node says of what type it is.
+        // SAFETY: fcinfo belongs to the running function, and a node states its type.
         unsafe {
             let caller = (*function).resultinfo.cast::<pg_sys::ReturnSetInfo>();
             match caller.as_mut() {
@@ -77,7 +77,7 @@ unsafe impl<const N: usize> RetAbi for ResultRow<N> {
     unsafe fn fill_fcinfo_fcx(&self, _: pg_sys::FunctionCallInfo) {}
 }
 
-// SAFETY: the functions say themselves what SQL declares them.
+// SAFETY: the SQL declarations of the functions are written by hand.
 unsafe impl<const N: usize> SqlTranslatable for ResultRow<N> {
     const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(ResultRow);
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;

@@ -1,7 +1,7 @@
-//! Whose rights this session has at a moment, and which settings.
+//! The rights and settings of this session.
 //!
-//! What an administrator added to a table, a trigger for one, runs with the rights of the table's owner and never with
-//! more, and under settings that no caller chose.
+//! Code that an administrator added to a table, such as a trigger, runs with the rights of the
+//! table's owner and no more, and under settings that no caller chose.
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::GucAction::{GUC_ACTION_LOCAL, GUC_ACTION_SAVE, GUC_ACTION_SET};
@@ -9,7 +9,7 @@ use pgrx::pg_sys::GucSource::{PGC_S_OVERRIDE, PGC_S_SESSION};
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 
-// Not among pgrx's bindings.
+// pgrx does not declare this.
 unsafe extern "C-unwind" {
     fn Async_UnlistenAll();
 }
@@ -24,11 +24,12 @@ impl Owner {
     }
 }
 
-/// Does `work` with the rights of `owner`, from which no SET ROLE leads back to those of the session. An ERROR in
-/// it ends the transaction or the savepoint, and with that all that is set here.
+/// Does `work` with the rights of `owner`. No SET ROLE leads back from there to the session's own
+/// rights. An ERROR in `work` ends the transaction or savepoint, which also restores everything set
+/// here.
 pub fn as_owner<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: sets what PostgreSQL itself sets for a SECURITY DEFINER function, and puts it back.
+    // SAFETY: sets what PostgreSQL sets for a SECURITY DEFINER function, and restores it.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         let inside = context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
@@ -43,15 +44,16 @@ thread_local! {
     static FOREIGN_CODE_RAN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether code of an administrator, that of a trigger or of an index, ran in this process since this was asked last.
+/// Whether an administrator's code, in a trigger or an index, has run in this process since the
+/// last call.
 pub fn foreign_code_ran() -> bool {
     FOREIGN_CODE_RAN.replace(false)
 }
 
-/// Does `work` as `as_owner` does, and with a search_path that nobody but superusers can put something on.
+/// Like `as_owner`, but with a search_path to which only superusers can add objects.
 pub fn as_owner_alone<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
     FOREIGN_CODE_RAN.set(true);
-    // A row is reached by its place, and so by a tid scan.
+    // A row is addressed by its tid, so the plan needs a tid scan.
     let settings = [
         (c"search_path", c"pg_catalog, pg_temp"),
         (c"enable_tidscan", c"on"),
@@ -59,7 +61,7 @@ pub fn as_owner_alone<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
     as_owner(owner, || with_settings(&settings, work))
 }
 
-/// As DISCARD ALL, but for the plans. To drop what is there may run code of the owner's.
+/// Like DISCARD ALL, but keeps the plans. Dropping the session's objects may run the owner's code.
 pub fn discard_session(owner: Owner) {
     // SAFETY: as DISCARD ALL does it, in a transaction.
     as_owner(owner, || unsafe {
@@ -72,7 +74,7 @@ pub fn discard_session(owner: Owner) {
     });
 }
 
-/// What triggers there are for this transaction: those of the caller's session_replication_role.
+/// Gives this transaction the triggers of the caller's session_replication_role.
 pub fn set_replication_role(role: c_int) {
     if role != replication_role() {
         let names = [c"origin", c"replica", c"local"];
@@ -81,7 +83,7 @@ pub fn set_replication_role(role: c_int) {
     }
 }
 
-/// That of this process.
+/// The session_replication_role of this process.
 pub fn replication_role() -> c_int {
     // SAFETY: reads a variable of this process.
     unsafe { pg_sys::SessionReplicationRole }
@@ -92,14 +94,14 @@ pub fn set_local(name: &CStr, value: &CStr) {
     set(name, value, PGC_S_SESSION, GUC_ACTION_LOCAL);
 }
 
-/// Gives this process a setting that is in the place of any other one, and that RESET goes back to.
+/// Gives this process a setting that overrides all others, and that RESET restores.
 pub fn set_for_good(name: &CStr, value: &CStr) {
     set(name, value, PGC_S_OVERRIDE, GUC_ACTION_SET);
 }
 
-/// Does `work` with these settings, which end with it.
+/// Does `work` with these settings, and restores the earlier ones.
 pub fn with_settings<T>(settings: &[(&CStr, &CStr)], work: impl FnOnce() -> T) -> T {
-    // SAFETY: what is set after this level ends with it, also where an ERROR ends `work`.
+    // SAFETY: settings made after this level end with it, also if an ERROR ends `work`.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     for (name, value) in settings {
         set(name, value, PGC_S_SESSION, GUC_ACTION_SAVE);
@@ -117,9 +119,9 @@ pub fn reserve(prefix: &CStr) {
     unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) };
 }
 
-/// What every process does after SIGHUP, outside of a transaction.
+/// Reads the configuration again after SIGHUP, outside of a transaction.
 pub fn reload() {
-    // SAFETY: reads the configuration files anew.
+    // SAFETY: reads the configuration files again.
     unsafe {
         if pg_sys::ConfigReloadPending != 0 {
             pg_sys::ConfigReloadPending = 0;

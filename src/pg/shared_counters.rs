@@ -1,14 +1,14 @@
-//! Counters that all processes share, some for each database. They lie in shared memory, and so need
-//! shared_preload_libraries.
+//! Counters shared by all processes, with a set for each database. They are in shared memory and
+//! therefore need shared_preload_libraries.
 
 use super::backend::{database, is_preloading};
 use pgrx::{PGRXSharedMemory, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Databases beyond that many are not counted.
+/// Further databases are not counted.
 const DATABASES: usize = 64;
-/// For each of them.
+/// The number of counters of a database.
 pub const COUNTERS: usize = 16;
 
 type Counts = [AtomicU64; COUNTERS];
@@ -32,12 +32,12 @@ impl Default for Entries {
     }
 }
 
-// SAFETY: no other lock of this name.
+// SAFETY: no other lock has this name.
 static ENTRIES: PgLwLock<Entries> = unsafe { PgLwLock::new(c"attesto_codes_counters") };
 static IN_SHARED_MEMORY: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Those of this process's database.
+    /// The counters of this process's database.
     static MINE: OnceCell<Option<&'static Counts>> = const { OnceCell::new() };
 }
 
@@ -48,7 +48,7 @@ pub fn init() {
     }
 }
 
-/// The counter at this place. `None`: this database is not counted.
+/// The counter with this index, or `None` if this database is not counted.
 pub fn counter(at: usize) -> Option<&'static AtomicU64> {
     mine().and_then(|counts| counts.get(at))
 }
@@ -59,7 +59,7 @@ pub fn databases() -> Vec<pg_sys::Oid> {
     entries.0.iter().map(|entry| entry.database).collect()
 }
 
-/// Forgets databases that nobody can be connected to any more.
+/// Forgets databases that have been dropped, to which no process can be connected.
 pub fn forget(is_dropped: impl Fn(pg_sys::Oid) -> bool) {
     for entry in &mut ENTRIES.exclusive().0 {
         if is_dropped(entry.database) {
@@ -93,7 +93,7 @@ fn enter() -> Option<&'static Counts> {
             entry
         }
     };
-    // SAFETY: shared memory stays where it is for as long as the process lives, and the entry is this
-    // database's for as long as somebody is connected to it. Atomics need no lock.
+    // SAFETY: shared memory stays mapped while the process lives, and the entry belongs to this
+    // database while anyone is connected to it. Atomics need no lock.
     unsafe { std::ptr::from_ref(&entry.counts).as_ref() }
 }

@@ -1,4 +1,4 @@
-//! SQL statements: the client's, which PostgreSQL is running at this moment, and ours.
+//! SQL statements: the client's statement that is running now, and our own.
 
 use pgrx::{direct_function_call, pg_sys};
 use std::cell::RefCell;
@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_char};
 
 thread_local! {
-    /// The plan of each statement, which PostgreSQL makes anew where the table has changed.
+    /// The plan of each statement. PostgreSQL makes it anew if the table has changed.
     static PLANS: RefCell<HashMap<String, pg_sys::SPIPlanPtr>> = RefCell::default();
 }
 
-/// The tables that the client's statement writes. `None`: it is none that writes one by itself, as COMMIT, or is over:
-/// what runs then was deferred.
+/// The tables that the client's statement writes. `None` if it is a utility statement such as
+/// COMMIT, or is over: deferred triggers run then.
 pub fn written_by_client() -> Option<Vec<pg_sys::Oid>> {
-    // SAFETY: reads the statement that the client has sent; the tables of its plan are counted from 1.
+    // SAFETY: reads the client's statement. The tables of its plan are counted from 1.
     unsafe {
         let portal = pg_sys::ActivePortal.as_ref()?;
         let mut written = Vec::new();
@@ -32,39 +32,39 @@ pub fn written_by_client() -> Option<Vec<pg_sys::Oid>> {
     }
 }
 
-/// How many triggers of any table are running, one inside the other.
+/// How many triggers of any tables are running, nested in each other.
 pub fn trigger_depth() -> i32 {
     // SAFETY: takes no arguments.
     unsafe { direct_function_call(pg_sys::pg_trigger_depth, &[]) }.unwrap_or(0)
 }
 
-/// Whether a trigger of this table waits for the end of this transaction.
+/// Whether a trigger of this table is deferred to the end of this transaction.
 pub fn is_trigger_pending(table: pg_sys::Oid) -> bool {
-    // SAFETY: looks through the triggers that wait.
+    // SAFETY: reads the queue of pending triggers.
     unsafe { pg_sys::AfterTriggerPendingOnRel(table) }
 }
 
-/// The elements of a list, which lives as long as they are looked at. A null pointer is an empty list.
+/// The elements of a list that lives as long as the slice. A null pointer is an empty list.
 pub unsafe fn elements<'a>(list: *mut pg_sys::List) -> &'a [pg_sys::ListCell] {
-    // SAFETY: a list says how many elements it has.
+    // SAFETY: a list states how many elements it has.
     match unsafe { list.as_ref() } {
         Some(list) => unsafe { std::slice::from_raw_parts(list.elements, list.length as usize) },
         None => &[],
     }
 }
 
-/// A statement of ours, and its parameters.
+/// One of our own statements, with its parameters.
 #[derive(Default)]
 pub struct Statement {
     pub sql: String,
     types: Vec<pg_sys::Oid>,
     values: Vec<pg_sys::Datum>,
-    /// For each value `n` where it is NULL, else a blank.
+    /// For each value: `n` if it is NULL, otherwise a blank.
     nulls: Vec<c_char>,
 }
 
 impl Statement {
-    /// Adds a parameter, and answers how the SQL text names it.
+    /// Adds a parameter and returns its name in the SQL text.
     pub fn bind(&mut self, of_type: pg_sys::Oid, value: Option<pg_sys::Datum>) -> String {
         self.types.push(of_type);
         self.values.push(value.unwrap_or(pg_sys::Datum::null()));
@@ -73,11 +73,11 @@ impl Statement {
         format!("${}", self.types.len())
     }
 
-    /// Runs it, and tells how many rows it wrote. It sees the rows as they are now, whatever snapshot the caller's
-    /// isolation level holds.
+    /// Runs the statement and returns how many rows it wrote. It sees the rows as they are now,
+    /// whatever snapshot the caller's isolation level holds.
     pub fn run(&self) -> u64 {
-        // SAFETY: each call is checked. The parameters have the types that the plan was made for, and live until it
-        // has run; SPI copies the snapshot.
+        // SAFETY: each call is checked. The parameters have the types that the plan was made for
+        // and live until it has run. SPI copies the snapshot.
         unsafe {
             expect(pg_sys::SPI_connect(), pg_sys::SPI_OK_CONNECT);
             let plan = plan(self);
@@ -106,9 +106,9 @@ unsafe fn plan(statement: &Statement) -> pg_sys::SPIPlanPtr {
     if let Some(plan) = known {
         return plan;
     }
-    // A name of the catalog holds no NUL byte.
+    // A name in the catalogs contains no NUL byte.
     let sql = CString::new(statement.sql.as_str()).unwrap_or_default();
-    // SAFETY: SPI is connected. A plan that is kept lives as long as the process.
+    // SAFETY: SPI is connected. A kept plan lives as long as the process.
     unsafe {
         let types = statement.types.as_ptr().cast_mut();
         let plan = pg_sys::SPI_prepare(sql.as_ptr(), statement.types.len() as i32, types);
@@ -128,5 +128,5 @@ fn expect(result: i32, expected: u32) {
 }
 
 fn fail(result: i32) -> ! {
-    pgrx::error!("attesto_codes cannot run a statement: SPI answered {result}")
+    pgrx::error!("attesto_codes cannot run a statement: SPI returned {result}")
 }

@@ -1,4 +1,5 @@
-//! Transactions and savepoints: those of a worker, what is done where one ends, and how its commit waits.
+//! Transactions and savepoints: those of a worker, functions that run when one ends, and how its
+//! commit waits.
 
 use super::failure::{Failure, catch};
 use super::session::{Owner, as_owner, set_local};
@@ -9,16 +10,16 @@ use std::ffi::{CString, c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-// Not among pgrx's bindings.
+// pgrx does not declare these.
 unsafe extern "C-unwind" {
     fn enable_timeout_after(timeout: u32, milliseconds: c_int);
     fn disable_timeout(timeout: u32, keep_indicator: bool);
 }
 
-/// PostgreSQL's number of statement_timeout, which scripts/declarations.h compares with its headers.
+/// PostgreSQL's number of statement_timeout. scripts/declarations.h compares it with the headers.
 const STATEMENT_TIMEOUT: u32 = 3;
 
-// Not among pgrx's bindings. Before PostgreSQL 15 a worker wakes the listeners itself.
+// pgrx does not declare this. Before PostgreSQL 15, a worker must wake the listeners itself.
 #[cfg(feature = "pg14")]
 unsafe extern "C-unwind" {
     fn ProcessCompletedNotifies();
@@ -29,11 +30,12 @@ thread_local! {
     static TIMED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a lock_timeout, or somebody else, may cancel what this worker does: in a transaction until its commit. A
-/// cancelled wait for a standby would look like a commit that the standby has.
+/// Whether a lock_timeout, or a user, may cancel the work of this worker. That is allowed inside a
+/// transaction until its commit: a cancelled wait for a standby would look like a commit that the
+/// standby has.
 static CANCELLABLE: AtomicBool = AtomicBool::new(false);
 
-/// Whether somebody may cancel this worker at this moment.
+/// Whether this worker may be cancelled now.
 pub fn is_cancellable() -> bool {
     CANCELLABLE.load(Ordering::Relaxed)
 }
@@ -43,11 +45,11 @@ pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
     in_transaction_of_owner(|| (work(), None))
 }
 
-/// Does `work` in a transaction, and commits it with the rights of the owner that it names: a trigger that was
-/// deferred to the commit has those, and not the superuser's.
+/// Does `work` in a transaction, and commits it with the rights of the owner that `work` returns. A
+/// trigger deferred to the commit then has those rights, and not the superuser's.
 pub fn in_transaction_of_owner<T>(work: impl FnOnce() -> (T, Option<Owner>)) -> T {
-    // SAFETY: a worker's transaction, as every one of PostgreSQL's own workers has it. An ERROR that nobody
-    // catches ends the process, and with it the transaction.
+    // SAFETY: begins and commits like PostgreSQL's own workers. An uncaught ERROR ends the process,
+    // and the transaction with it.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
@@ -68,10 +70,10 @@ pub fn in_transaction_of_owner<T>(work: impl FnOnce() -> (T, Option<Owner>)) -> 
     }
 }
 
-/// Does `work`, which begins and commits transactions. The one that an error ends is rolled back.
+/// Does `work`, which begins and commits transactions. If an error ends one, it is rolled back.
 pub fn or_roll_back<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     catch(work).inspect_err(|_| {
-        // SAFETY: as after an error of a client's statement.
+        // SAFETY: PostgreSQL does the same after an error in a client's statement.
         unsafe {
             pg_sys::AbortCurrentTransaction();
             pg_sys::QueryCancelPending = 0;
@@ -79,9 +81,9 @@ pub fn or_roll_back<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     })
 }
 
-/// Does `work` outside of any query, with a snapshot of this moment.
+/// Does `work` outside of any query, with a snapshot taken now.
 pub fn with_snapshot<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: in a transaction. An ERROR of `work` ends that, and the snapshot with it.
+    // SAFETY: a transaction is open. An ERROR in `work` ends it, and the snapshot with it.
     unsafe {
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let result = work();
@@ -90,10 +92,10 @@ pub fn with_snapshot<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Does `work` after a savepoint, to which an error of it rolls back: one that it answers, and one that is raised.
+/// Does `work` inside a savepoint. An error that `work` returns or raises rolls back to it.
 pub fn within_savepoint<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Failure> {
-    // SAFETY: as PL/pgSQL does for a block with an EXCEPTION clause: the memory context and the resource owner
-    // are those of before, whichever way it ends.
+    // SAFETY: does what PL/pgSQL does for a block with an EXCEPTION clause. The memory context and
+    // the resource owner are restored either way.
     unsafe {
         let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
@@ -109,13 +111,14 @@ pub fn within_savepoint<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T,
     }
 }
 
-/// The number of the innermost savepoint: later ones have higher numbers.
+/// The number of the innermost savepoint. Later savepoints have higher numbers.
 pub fn savepoint() -> pg_sys::SubTransactionId {
     // SAFETY: reads a variable of this process.
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
-/// Has `react` called where a transaction of this process ends. What is registered last is called first.
+/// Registers `react`, to be called when a transaction of this process ends. Functions registered
+/// later are called earlier.
 pub fn at_end(react: fn(pg_sys::XactEvent::Type)) {
     // SAFETY: the function lives as long as the library, which is never unloaded.
     unsafe { pg_sys::RegisterXactCallback(Some(transaction_ends), react as *mut c_void) };
@@ -128,7 +131,7 @@ unsafe extern "C-unwind" fn transaction_ends(event: pg_sys::XactEvent::Type, rea
     react(event);
 }
 
-/// Has `react` called with the number of each savepoint that is rolled back to.
+/// Registers `react`, to be called with the number of each savepoint that is rolled back to.
 pub fn at_rollback_to_savepoint(react: fn(pg_sys::SubTransactionId)) {
     // SAFETY: as in `at_end`.
     unsafe { pg_sys::RegisterSubXactCallback(Some(savepoint_ends), react as *mut c_void) };
@@ -149,82 +152,85 @@ unsafe extern "C-unwind" fn savepoint_ends(
     }
 }
 
-/// Lets no trigger of this transaction be deferred to its end, where nothing could be told of what became of the
-/// write.
+/// Keeps triggers of this transaction from being deferred to its end, where the outcome of a write
+/// could no longer be reported.
 pub fn triggers_at_once() {
     let mut all = pg_sys::ConstraintsSetStmt {
         type_: pg_sys::NodeTag::T_ConstraintsSetStmt,
         ..Default::default()
     };
-    // SAFETY: SET CONSTRAINTS ALL IMMEDIATE.
+    // SAFETY: this is SET CONSTRAINTS ALL IMMEDIATE.
     unsafe { pg_sys::AfterTriggerSetState(&mut all) };
 }
 
-/// Fires what was deferred to the commit of this transaction, with the rights of this owner. PostgreSQL itself has
-/// done that before the functions of `at_end` are called, and would forget what was deferred since.
+/// Fires the triggers that are deferred to the commit of this transaction, with the rights of this
+/// owner. PostgreSQL has fired them once before it calls the functions of `at_end`, and would
+/// forget triggers that were deferred since then.
 pub fn fire_deferred_triggers(owner: Owner) {
-    // SAFETY: outside of any query.
+    // SAFETY: no query is running.
     as_owner(owner, || unsafe { pg_sys::AfterTriggerFireDeferred() });
 }
 
-/// From here on, until the transaction ends, no lock is waited for any longer than this.
+/// Limits each wait for a lock, until the transaction ends.
 pub fn wait_at_most(time: Duration) {
     set_local(c"lock_timeout", &milliseconds(time));
 }
 
-/// A time as lock_timeout has it.
+/// A duration in the form that lock_timeout takes.
 pub fn milliseconds(time: Duration) -> CString {
-    // 0 would be for ever.
+    // 0 would mean no limit.
     CString::new(time.as_millis().max(1).to_string()).unwrap_or_default()
 }
 
-/// From here on the transaction is cancelled where it takes longer than this, until it commits.
+/// Cancels the transaction if it takes longer than this from now until its commit.
 pub fn run_at_most(time: Duration) {
     let time = time.as_millis() as c_int;
-    // SAFETY: starts a timer of this process, as a statement of a client does, and notes that it runs.
+    // SAFETY: starts a timer of this process, as for a client's statement, and notes that it runs.
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| enable_timeout_after(STATEMENT_TIMEOUT, time)) };
     TIMED.set(true);
 }
 
-/// Makes the commit of this transaction not wait for the disk: for what may be lost in a crash.
+/// Lets the commit of this transaction not wait for the disk, for work that a crash may undo.
 pub fn flush_later() {
     set_local(c"synchronous_commit", c"off");
 }
 
-/// Makes the statement's end commit the transaction, even in a pipeline, and keeps it from being cancelled before.
+/// Makes the end of the statement commit the transaction, even in a pipeline, and prevents
+/// cancellation until then.
 pub fn end_with_this_statement() {
-    // SAFETY: sets variables of this process. An ERROR resets the counter itself.
+    // SAFETY: sets variables of this process. An ERROR resets the counter.
     unsafe {
         pg_sys::MyXactFlags |= pg_sys::XACT_FLAGS_NEEDIMMEDIATECOMMIT as i32;
         pg_sys::InterruptHoldoffCount += 1;
     }
 }
 
-/// To be called once the transaction of `end_with_this_statement` is committed.
+/// Called when the transaction of `end_with_this_statement` is committed.
 pub fn allow_interrupts() {
-    // SAFETY: as it counted.
+    // SAFETY: `end_with_this_statement` has counted up.
     unsafe { pg_sys::InterruptHoldoffCount -= 1 };
 }
 
-/// The level of synchronous_commit.
+/// The current level of synchronous_commit.
 pub fn synchronous_commit() -> i32 {
     // SAFETY: reads a variable of this process.
     unsafe { pg_sys::synchronous_commit }
 }
 
-/// Sets the variable alone, which costs nothing: SET LOCAL costs as much as the write of a spend. Whoever sets it puts it
-/// back where the transaction ends.
+/// Sets only the variable, which costs nothing. SET LOCAL costs as much as the write of a spend.
+/// The caller restores the level when the transaction ends.
 pub fn set_synchronous_commit(level: i32) {
-    // SAFETY: sets a variable of this process to a level that `synchronous_commit` knows.
+    // SAFETY: sets a variable of this process to a valid level.
     unsafe { pg_sys::synchronous_commit = level };
 }
 
-/// Registers, once a process and before the others, so that it is called after them: they may still run triggers.
+/// Registers the function below, once in each process. It is registered before all others so that
+/// it is called after them: they may still run triggers.
 pub fn init() {
     at_end(stop_being_cancellable);
 }
 
-/// Nothing is cancelled from the commit on.
+/// Nothing is cancelled once the commit begins.
 fn stop_being_cancellable(event: pg_sys::XactEvent::Type) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT};
     if event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT {

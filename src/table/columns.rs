@@ -1,26 +1,30 @@
-//! The columns of each table, by position, as `sql/` creates them.
+//! The columns of each table by position, in the order in which `sql/` creates them.
+//!
+//! The names consumed_at and consumed_success, and the status `consumed`, come from the project
+//! that this one grew from. consumed_at says when the code was spent. consumed_success, like the
+//! status `consumed`, says that it was redeemed.
 
 use pgrx::pg_sys::{BOOLOID, JSONBOID, Oid, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID};
 use std::ffi::CStr;
 
-/// The columns of one table, and so the table.
+/// The columns of a table. The type also stands for the table.
 pub trait Columns: Copy + PartialEq + 'static {
     const TABLE: &'static CStr;
     const TYPES: &'static [Oid];
-    /// Those that cannot be NULL.
+    /// The columns that are NOT NULL.
     const NOT_NULL: &'static [Self];
-    /// What the CHECK constraint says, if there is one.
+    /// The text of the CHECK constraint, if there is one.
     const CHECK: Option<&'static str> = None;
     /// The primary key.
     const KEY: Self;
-    /// How often a row can change in its life.
+    /// How often a row can change.
     const CHANGES: usize;
-    /// Whether a crash empties it.
+    /// Whether a crash empties the table.
     const IS_UNLOGGED: bool = false;
     fn position(self) -> usize;
 }
 
-/// `authorizations`: one row a code.
+/// `authorizations`: one row per code.
 #[allow(clippy::enum_variant_names)] // They are the columns' names.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Code {
@@ -48,14 +52,14 @@ pub enum Code {
     Run,
 }
 
-/// `authorization_runs`: one row a run of the server, as a rule one.
+/// `authorization_runs`: one row per run of the server. Concurrent first transactions may add more.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Run {
     StartedAt,
     Name,
 }
 
-/// `authorization_access_tokens`: one row a token.
+/// `authorization_access_tokens`: one row per token.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Token {
     ExpiresAt,
@@ -64,7 +68,7 @@ pub enum Token {
     FamilyId,
 }
 
-/// `authorization_revoked_families`: one row a revoked family.
+/// `authorization_revoked_families`: one row per revoked family.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Family {
     RevokedAt,
@@ -112,7 +116,8 @@ impl Columns for Code {
     const CHECK: Option<&'static str> =
         Some("((consumed_at IS NOT NULL) OR (NOT consumed_success))");
     const KEY: Code = Code::CodeHash;
-    /// Spent, replayed, redeemed, reused, retained. It may be retained for longer, but months later.
+    /// Spent, replayed, redeemed, reused, retained. The retention may be extended again, but months
+    /// later.
     const CHANGES: usize = 5;
     fn position(self) -> usize {
         self as usize

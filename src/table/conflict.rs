@@ -1,4 +1,5 @@
-//! What a constraint refuses. PostgreSQL's own error would tell the client and the log the key, or the whole row.
+//! Errors of violated constraints. PostgreSQL's own error would show the key or the whole row to
+//! the client and the log.
 
 use super::row::Slot;
 use super::tuple::{Reason, insert_index_entries};
@@ -9,14 +10,17 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
 impl<C: Columns> Table<C> {
-    /// Inserts the index entries of a stored row; where its primary key exists, `exists` is raised.
+    /// Inserts the index entries of a stored row. Raises `exists` if the primary key exists
+    /// already.
     pub(super) fn insert_index_entries(&self, slot: &Slot, reason: Reason, exists: fn() -> Error) {
         self.constrained(exists, || insert_index_entries(self.rel, slot, reason));
     }
 
-    /// Writes what a constraint may refuse; where the primary key exists, `exists` is raised.
+    /// Does a write that a constraint may refuse. Raises `exists` if the primary key exists
+    /// already.
     pub(super) fn constrained<T>(&self, exists: fn() -> Error, write: impl FnOnce() -> T) -> T {
-        // What PostgreSQL raises is undone with the transaction; it holds no lock of a page.
+        // The transaction undoes what PostgreSQL's error interrupted. No page lock is held at this
+        // point.
         catch(write).unwrap_or_else(|failure| match failure.constraint() {
             Some(constraint) if self.is_own_key(constraint) => exists().raise(),
             Some(_) => refuse(&failure),
@@ -24,7 +28,7 @@ impl<C: Columns> Table<C> {
         })
     }
 
-    /// Whether it is the primary key that was violated, or its twin in REINDEX CONCURRENTLY.
+    /// Whether the primary key was violated, or its twin during REINDEX CONCURRENTLY.
     fn is_own_key(&self, constraint: &Constraint) -> bool {
         let [schema, table, key] = self.names();
         constraint.schema == schema
@@ -33,16 +37,18 @@ impl<C: Columns> Table<C> {
     }
 }
 
-/// Raises what PostgreSQL says of a violated constraint without its detail, which has values.
+/// Raises PostgreSQL's error of a violated constraint without its detail, which contains values.
 fn refuse(failure: &Failure) -> ! {
     let code = PgSqlErrorCode::from(failure.sqlstate());
     ErrorReport::new(code, failure.message().to_owned(), "attesto_codes")
-        .set_hint("What refuses the row was added to the tables of attesto_codes.")
+        .set_hint(
+            "The constraint or index that refuses the row was added to a table of attesto_codes.",
+        )
         .report(PgLogLevel::ERROR);
     unreachable!()
 }
 
-/// The name of an index, where REINDEX CONCURRENTLY has given it another one for a while.
+/// The name of an index without the suffix that REINDEX CONCURRENTLY gives it for a while.
 fn without_twin(name: &str) -> &str {
     let number = |rest: &str| rest.chars().all(|c| c.is_ascii_digit());
     ["_ccold", "_ccnew"]

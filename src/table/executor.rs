@@ -1,5 +1,6 @@
-//! Writing rows the executor's way, where a table has what only the executor honours: triggers, foreign keys,
-//! constraints that were added. A row is reached by its place, so that no statistics decide how.
+//! Writes rows by SQL, through the executor, if the table has what only the executor honours:
+//! triggers, foreign keys, added constraints. A row is addressed by its tid, so table statistics do
+//! not influence the plan.
 
 use super::row::{Row, Values, text_of};
 use super::trigger::Write;
@@ -19,7 +20,7 @@ impl<C: Columns> Table<C> {
         let written = values.of_a_row();
         let mut insert = Statement::default();
         let (mut names, mut parameters) = (Vec::new(), Vec::new());
-        // All of them, so that no default has a say.
+        // Names every column, so that no default is used.
         for (at, value) in &written {
             names.push(self.column_name(*at));
             parameters.push(insert.bind(C::TYPES[*at], *value));
@@ -35,7 +36,7 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Of a row that this transaction has locked.
+    /// Updates a row that this transaction has locked.
     pub(super) fn update_by_executor(
         &self,
         row: &Row<C>,
@@ -59,7 +60,7 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Of a row that this transaction has locked.
+    /// Deletes a row that this transaction has locked.
     pub(super) fn delete_by_executor(&self, row: &Row<C>) -> Result<Update, Error> {
         let key = row.text(C::KEY).ok_or(Error::Damaged)?;
         let mut delete = Statement::default();
@@ -71,7 +72,8 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Runs a statement with the rights of the table's owner, and all that it sets off. How many rows it wrote.
+    /// Runs a statement, and everything that it sets off, with the rights of the table's owner.
+    /// Returns how many rows it wrote.
     fn execute(&self, statement: Statement, exists: fn() -> Error) -> u64 {
         let _write = Write::begin();
         let written = self.constrained(exists, || as_owner_alone(self.owner(), || statement.run()));

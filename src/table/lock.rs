@@ -1,4 +1,4 @@
-//! Locks of rows and of keys, and who waits for them.
+//! Locks of rows and keys, and the transactions that hold them or wait for them.
 
 use super::row::{Row, Slot, Values};
 use super::{Columns, LockWait, Table, Update};
@@ -7,19 +7,19 @@ use pgrx::{check_for_interrupts, pg_sys};
 use std::ptr;
 use std::slice;
 
-/// What a row lock is for.
+/// The purpose of a row lock.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Purpose {
-    /// A change that leaves all keys as they are: who only holds the key does not stop it.
+    /// A change that keeps all keys. A transaction that only holds the key does not stop it.
     Change,
-    /// A removal, or a change of what a unique index holds, which could be somebody's key.
+    /// A removal, or a change to a column of a unique index, which a foreign key may reference.
     KeyChange,
 }
 
 impl Purpose {
-    /// That of an update which writes these values.
+    /// The purpose of an update that writes these values.
     pub(super) fn of_update<C: Columns>(table: &Table<C>, values: &Values<C>) -> Purpose {
-        // SAFETY: the table is open; its columns are counted from 1, behind those of the system.
+        // SAFETY: the table is open. Its columns are counted from 1, after the system columns.
         unsafe {
             let kind = pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY;
             let keys = pg_sys::RelationGetIndexAttrBitmap(table.rel, kind);
@@ -36,8 +36,9 @@ impl Purpose {
 }
 
 impl<C: Columns> Table<C> {
-    /// Locks a row version until this transaction ends. It waits for those who hold the row, and for nobody else:
-    /// an update that waits queues up with others who want the row, and would have to wait for them, too.
+    /// Locks a row version until this transaction ends. Waits only for the transactions that hold
+    /// the row. An update would instead queue up with others that want the row, and would have to
+    /// wait for those as well.
     pub(super) fn lock_row(&self, row: &Row<C>, purpose: Purpose, wait: LockWait) -> Update {
         loop {
             check_for_interrupts!();
@@ -62,8 +63,8 @@ fn try_lock(rel: pg_sys::Relation, row: &Slot, purpose: Purpose) -> pg_sys::TM_R
     };
     let locked = Slot::of(rel);
     let mut failure = pg_sys::TM_FailureData::default();
-    // SAFETY: the slot holds a stored row with its tid. The access method checks under the page's lock that
-    // this version is still the newest one.
+    // SAFETY: the slot holds a stored row with its tid. The access method checks under the page's
+    // lock that this version is still the newest.
     unsafe {
         let Some(lock) = (*(*rel).rd_tableam).tuple_lock else {
             return pg_sys::TM_Result::TM_Deleted;
@@ -87,17 +88,19 @@ fn try_lock(rel: pg_sys::Relation, row: &Slot, purpose: Purpose) -> pg_sys::TM_R
 }
 
 impl<C: Columns> Table<C> {
-    /// Waits for those who hold a row version against a change. False: there is nobody.
+    /// Waits for the transactions that hold a row version against a change. Returns false if there
+    /// are none.
     pub fn wait_for_holders(&self, row: &Row<C>) -> bool {
         wait_for_holders(self.rel, row, Purpose::Change)
     }
 }
 
-/// Waits for the end of the transactions that hold a row version. False: there is none but this one.
+/// Waits until the transactions that hold a row version have ended. Returns false if there are none
+/// but this one.
 fn wait_for_holders<C: Columns>(rel: pg_sys::Relation, row: &Row<C>, purpose: Purpose) -> bool {
     let mut waited = false;
     for holder in holders(row, purpose) {
-        // SAFETY: the number of a transaction, which may have ended by now.
+        // SAFETY: the transaction with this number may have ended by now.
         unsafe {
             if !pg_sys::TransactionIdIsCurrentTransactionId(holder)
                 && pg_sys::TransactionIdIsInProgress(holder)
@@ -112,7 +115,8 @@ fn wait_for_holders<C: Columns>(rel: pg_sys::Relation, row: &Row<C>, purpose: Pu
 }
 
 fn holders<C: Columns>(row: &Row<C>, purpose: Purpose) -> Vec<pg_sys::TransactionId> {
-    // SAFETY: the slot of a heap table holds a row of a pinned page, whose lock keeps the two fields together.
+    // SAFETY: the slot of a heap table holds a row on a pinned page. The page's lock keeps the two
+    // fields consistent.
     let (xmax, flags) = unsafe {
         let header = row.header();
         let slot = row.slot.0.cast::<pg_sys::BufferHeapTupleTableSlot>();
@@ -139,14 +143,15 @@ fn holders<C: Columns>(row: &Row<C>, purpose: Purpose) -> Vec<pg_sys::Transactio
     }
 }
 
-/// Those of several holders that have to be waited for: where no key changes, all but those that only hold the key.
+/// The members of a multixact that have to be waited for. If no key changes, these are all but
+/// those that only hold the key.
 fn members(
     multi: pg_sys::TransactionId,
     lock_only: bool,
     purpose: Purpose,
 ) -> Vec<pg_sys::TransactionId> {
     let mut members: *mut pg_sys::MultiXactMember = ptr::null_mut();
-    // SAFETY: answers how many there are, and where; none: -1.
+    // SAFETY: returns the number of members and their address, or -1 if there are none.
     unsafe {
         let multi = pg_sys::MultiXactId::from(multi.into_inner());
         let number = pg_sys::GetMultiXactIdMembers(multi, &mut members, false, lock_only);
@@ -164,10 +169,10 @@ fn members(
     }
 }
 
-/// Whether another transaction waits for the end of this one, as who wants a row does that this one
-/// holds.
+/// Whether another transaction waits for this one to end, for example because it wants a row that
+/// this one holds.
 pub fn is_awaited() -> bool {
-    // SAFETY: the tag of the lock that a transaction with an id holds on it to its end.
+    // SAFETY: this is the tag of the lock that a transaction holds on its own id until it ends.
     unsafe {
         let xid = pg_sys::GetTopTransactionIdIfAny();
         let tag = pg_sys::LOCKTAG {
@@ -183,10 +188,10 @@ pub fn is_awaited() -> bool {
     }
 }
 
-/// Keeps others from locking the same key of the table in a conflicting way until this transaction
-/// ends, whether there is a row or not. Two keys may share a lock.
+/// Prevents conflicting locks of the same key of the table until this transaction ends, whether a
+/// row with this key exists or not. Two keys may share a lock.
 pub fn lock_key<C: Columns>(table: &Table<C>, key: &str, mode: u32) {
     let number = pg_sys::Oid::from(digest::number(key));
-    // SAFETY: object locks of a table's own oid are nobody else's.
+    // SAFETY: only this extension takes object locks with the oid of its own table.
     unsafe { pg_sys::LockDatabaseObject(table.oid(), number, 0, mode as pg_sys::LOCKMODE) };
 }

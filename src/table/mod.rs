@@ -1,15 +1,17 @@
-//! The tables of the extension, reached by their indexes. The only module that touches them.
+//! The tables of the extension. No other folder touches their rows, except that statistics in
+//! codes/ counts them. The meaning of a column in the life of a code is not known here, but in
+//! codes/.
 //!
-//! It works on the table access method itself, as the executor does below its plans: no SQL text,
-//! so no planner, no plan that was made for an empty table, no search_path and no operator that a
-//! caller could plant. Privileges are those of the functions (EXECUTE), not of the tables. Where an
-//! administrator has added what only the executor can honour, as a trigger, it is the executor that writes
-//! (docs/writes.md).
+//! The code here calls the table access method directly, as the executor does. There is no SQL
+//! text, and so no planner, no plan made for an empty table, no search_path, and no operator that a
+//! caller could plant. The privileges are those of the functions (EXECUTE), not those of the
+//! tables. If an administrator has added something that only the executor can honour, such as a
+//! trigger, the executor writes (docs/writes.md).
 //!
-//! Rows are read as they are at this instant (SnapshotSelf: committed, or written by this
-//! transaction), whatever snapshot the caller's isolation level holds: whether a code is spent
-//! must not depend on when a transaction began. Such a read takes no predicate lock either, so no
-//! caller meets a serialization failure.
+//! Rows are read as they are now (SnapshotSelf: committed, or written by this transaction),
+//! whatever snapshot the caller's isolation level holds. Otherwise the time at which a transaction
+//! began would decide whether a code is spent. Such a read takes no predicate lock, so no caller
+//! gets a serialization failure.
 
 mod columns;
 mod conflict;
@@ -36,46 +38,46 @@ use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
-/// What a function is about to do with the table.
+/// What a function will do with the table.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Access {
     Read,
     Write,
 }
 
-/// What to do about an open transaction that holds the row.
+/// What to do if an open transaction holds the row.
 #[derive(Clone, Copy, PartialEq)]
 pub enum LockWait {
     Wait,
     GiveUp,
 }
 
-/// How a change of a row ended.
+/// The result of changing a row.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Update {
     Done,
-    /// A rival changed or deleted the row first: the caller has to find it again.
+    /// Another transaction changed or deleted the row first. The caller has to find it again.
     Gone,
-    /// An open transaction holds the row (only where the caller gives up on a rival).
+    /// An open transaction holds the row. Occurs only with GiveUp.
     Busy,
 }
 
-/// Where the rows of a table are: the table, and its file, which TRUNCATE replaces.
+/// The storage of a table: its oid, and its file, which TRUNCATE replaces.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Storage(pg_sys::Oid, pg_sys::Oid);
 
-/// The locks of a table that was opened for writing, and of its primary key.
+/// The locks on a table opened for writing and on its primary key.
 pub struct Locks {
     pub table: pg_sys::Oid,
     key: pg_sys::Oid,
 }
 
 impl Locks {
-    /// Gives them back before the transaction ends, where nothing was written. What the transaction held before it
-    /// goes on holding.
+    /// Releases the locks before the transaction ends, if nothing was written. Locks that the
+    /// transaction held before stay.
     pub fn release(&self) {
         let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
-        // SAFETY: each was taken once, by the call that is running.
+        // SAFETY: the running call took each of them once.
         unsafe {
             pg_sys::UnlockRelationOid(self.key, mode);
             pg_sys::UnlockRelationOid(self.table, mode);
@@ -92,8 +94,8 @@ pub struct Table<C: Columns> {
 }
 
 impl<C: Columns> Table<C> {
-    /// Opens the table beside the called function for the time of `work`: only who may replace the extension's own
-    /// objects can put others there.
+    /// Opens the table in the schema of the called function while `work` runs. Only a role that may
+    /// replace the extension's own objects can put another table there.
     pub fn with<T>(
         function: pg_sys::FunctionCallInfo,
         access: Access,
@@ -102,7 +104,7 @@ impl<C: Columns> Table<C> {
         Self::in_schema(schema_of(function), access, work)
     }
 
-    /// Opens the table of a schema for the time of `work`.
+    /// Opens the table of a schema while `work` runs.
     pub fn in_schema<T>(
         schema: pg_sys::Oid,
         access: Access,
@@ -113,7 +115,8 @@ impl<C: Columns> Table<C> {
             Access::Read => pg_sys::AccessShareLock,
             Access::Write => pg_sys::RowExclusiveLock,
         } as pg_sys::LOCKMODE;
-        // SAFETY: opened and locked in this mode. Who waited for the lock may find the table dropped.
+        // SAFETY: opened and locked in this mode. The table may have been dropped while this waited
+        // for the lock.
         unsafe {
             let rel = pg_sys::try_table_open(oid, mode);
             if rel.is_null() {
@@ -123,7 +126,7 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Opens the table of this oid for writing. `None`: it is locked, or gone.
+    /// Opens the table with this oid for writing. Returns `None` if it is locked or was dropped.
     pub fn with_oid<T>(
         oid: pg_sys::Oid,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
@@ -143,14 +146,14 @@ impl<C: Columns> Table<C> {
     }
 
     pub fn oid_in(schema: pg_sys::Oid) -> Option<pg_sys::Oid> {
-        // SAFETY: looks a name up.
+        // SAFETY: looks up a name.
         let oid = unsafe { pg_sys::get_relname_relid(C::TABLE.as_ptr(), schema) };
         (oid != pg_sys::InvalidOid).then_some(oid)
     }
 
     pub fn storage_in(schema: pg_sys::Oid) -> Option<Storage> {
         let oid = Self::oid_in(schema)?;
-        // SAFETY: the row of the catalog is read before it is let go.
+        // SAFETY: the catalog row is read before it is released.
         unsafe {
             let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
             let tuple = pg_sys::SearchSysCache1(cache, oid.into());
@@ -164,15 +167,15 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Locks stay until the transaction ends, as the executor's do. After an ERROR nothing is closed
-    /// here: PostgreSQL's resource owner does that.
+    /// Locks stay until the transaction ends, as the executor's do. After an ERROR, PostgreSQL's
+    /// resource owner closes the relations.
     unsafe fn run<T>(
         rel: pg_sys::Relation,
         mode: pg_sys::LOCKMODE,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        // SAFETY: rel is open and locked. The relations are closed once, after the last use: `work`
-        // cannot keep what borrows from the Table.
+        // SAFETY: rel is open and locked. The relations are closed once, after their last use:
+        // `work` cannot keep anything borrowed from the Table.
         unsafe {
             let result = match Self::check(rel, mode) {
                 Ok(()) => Self::run_with_key(rel, mode, work),
@@ -215,7 +218,7 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// The locks that opening it for writing took.
+    /// The locks taken by opening the table for writing.
     pub fn locks(&self) -> Locks {
         // SAFETY: pkey is open.
         let key = unsafe { (*self.pkey).rd_id };
@@ -225,37 +228,37 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Names the table to another process.
+    /// The oid, which names the table to another process.
     pub fn oid(&self) -> pg_sys::Oid {
         // SAFETY: rel is open.
         unsafe { (*self.rel).rd_id }
     }
 
-    /// Of a table that is open for writing, whether there is nothing but its indexes that a write has to see to: no
-    /// trigger, no foreign key, and no constraint that was added.
+    /// For a table opened for writing: whether a write concerns only the indexes, with no trigger,
+    /// no foreign key and no added constraint.
     pub fn is_plain(&self) -> bool {
         self.is_plain
     }
 
-    /// Whether somebody follows its changes.
+    /// Whether a publication or logical decoding follows the table's changes.
     fn is_followed(&self) -> bool {
         // SAFETY: rel is open.
         unsafe { shape::is_followed(self.rel) }
     }
 
-    /// Whether this transaction made it, so that nobody else can see it.
+    /// Whether this transaction created the table, so that no other transaction can see it.
     pub fn is_new(&self) -> bool {
-        // SAFETY: rel is open. It names the subtransaction that made it, 0 for none.
+        // SAFETY: rel is open. It names the subtransaction that created it, or 0.
         unsafe { (*self.rel).rd_createSubid != 0 }
     }
 
-    /// Where the other tables are, too.
+    /// The schema, which also holds the other tables.
     pub fn schema(&self) -> pg_sys::Oid {
         // SAFETY: rel is open.
         unsafe { (*(*self.rel).rd_rel).relnamespace }
     }
 
-    /// Its name, qualified, as SQL text has it.
+    /// The qualified and quoted name, for SQL text.
     pub fn name(&self) -> String {
         // SAFETY: names of an open table, quoted by PostgreSQL.
         unsafe {
@@ -266,7 +269,7 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Those of its schema, of itself and of its primary key.
+    /// The names of the schema, the table and the primary key.
     fn names(&self) -> [String; 3] {
         // SAFETY: names of open relations, each with a NUL byte at its end.
         unsafe {
@@ -281,17 +284,17 @@ impl<C: Columns> Table<C> {
     }
 
     fn column_name(&self, at: usize) -> String {
-        // SAFETY: rel is open, and has all columns of C.
+        // SAFETY: rel is open and has all columns of C.
         unsafe { shape::column_name(self.rel, at) }
     }
 
-    /// Whose rights the code of its triggers and indexes has.
+    /// The role whose rights the code of its triggers and indexes has.
     pub fn owner(&self) -> Owner {
         // SAFETY: rel is open.
         unsafe { shape::owner(self.rel) }
     }
 
-    /// Its size, in blocks.
+    /// The size in blocks.
     pub fn blocks(&self) -> u32 {
         // SAFETY: rel is open.
         unsafe {

@@ -1,5 +1,5 @@
-//! One row version, what is to be written into one, and the slot in which the executor and the table access method hand
-//! it over.
+//! A row version, the values of a new one, and the slot in which the executor and the table access
+//! method exchange rows.
 
 use super::{Columns, Table};
 use crate::pg::jsonb::Jsonb;
@@ -9,13 +9,14 @@ use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::marker::PhantomData;
 use std::ptr;
 
-/// One row version, as it was found.
+/// A row version, as it was found.
 pub struct Row<'t, C: Columns> {
     pub(super) slot: Slot,
     pub(super) table: PhantomData<&'t Table<C>>,
 }
 
-/// New values by column; what is left out is NULL in a new row, and as it was in an updated one.
+/// New values by column. A column that is left out is NULL in a new row and unchanged in an updated
+/// one.
 pub struct Values<C>(pub(super) Vec<(C, Option<pg_sys::Datum>)>);
 
 impl<C> Default for Values<C> {
@@ -32,7 +33,7 @@ impl<C> Values<C> {
 }
 
 impl<C: Columns> Values<C> {
-    /// Those of a whole new row, by the position of the column.
+    /// The values of a whole new row, by column position.
     pub(super) fn of_a_row(&self) -> Vec<Written> {
         let mut all: Vec<Written> = (0..C::TYPES.len()).map(|at| (at, None)).collect();
         for (column, value) in &self.0 {
@@ -41,28 +42,28 @@ impl<C: Columns> Values<C> {
         all
     }
 
-    /// Those that are set, by the position of the column.
+    /// The values that are set, by column position.
     pub(super) fn by_position(&self) -> Vec<Written> {
         let written = |(column, value): &(C, _)| (column.position(), *value);
         self.0.iter().map(written).collect()
     }
 }
 
-/// The position of a column, and what is written to it.
+/// The position of a column, and the value written to it.
 pub(super) type Written = (usize, Option<pg_sys::Datum>);
 
-/// The text that a datum is.
+/// The text in a datum.
 pub(super) fn text_of<'a>(datum: pg_sys::Datum) -> Option<&'a str> {
-    // SAFETY: the caller has it from a text.
+    // SAFETY: the caller passes the datum of a text.
     unsafe { FromDatum::from_datum(datum, false) }
 }
 
-/// Whether two values of a column's type are the same, to the bit.
+/// Whether two values of a column type are identical, to the bit.
 fn is_same(of_type: pg_sys::Oid, one: pg_sys::Datum, other: pg_sys::Datum) -> bool {
     match of_type {
         pg_sys::TIMESTAMPTZOID | pg_sys::BOOLOID => one == other,
-        // SAFETY: all others have a length of their own, and what they are detoasted into lives as long as the
-        // memory context of the call.
+        // SAFETY: all other types are varlena. The detoasted values live as long as the memory
+        // context of the call.
         _ => unsafe {
             let bytes = |datum: pg_sys::Datum| {
                 varlena_to_byte_slice(pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr()))
@@ -73,10 +74,10 @@ fn is_same(of_type: pg_sys::Oid, one: pg_sys::Datum, other: pg_sys::Datum) -> bo
 }
 
 impl<C: Columns> Row<'_, C> {
-    /// Whether this transaction wrote this row version: nobody else can see it.
+    /// Whether this transaction wrote this row version, so that no other transaction can see it.
     pub fn is_of_this_transaction(&self) -> bool {
-        // SAFETY: the header's inserting transaction is always set. Of one that is known to be committed,
-        // as of every frozen row, the number may have come round to this transaction's.
+        // SAFETY: the header's inserting transaction is always set. If it is known to be committed,
+        // as in every frozen row, its number may have wrapped around to this transaction's.
         unsafe {
             let header = &*self.header();
             u32::from(header.t_infomask) & pg_sys::HEAP_XMIN_COMMITTED == 0
@@ -84,14 +85,14 @@ impl<C: Columns> Row<'_, C> {
         }
     }
 
-    /// Whether this transaction inserted the row, and so has all there is of it.
+    /// Whether this transaction inserted the row, so that every version of it is its own.
     pub fn is_new(&self) -> bool {
         // SAFETY: as above.
         let flags = u32::from(unsafe { (*self.header()).t_infomask });
         flags & pg_sys::HEAP_UPDATED == 0 && self.is_of_this_transaction()
     }
 
-    /// Whether all of this is in the row.
+    /// Whether the row contains all these values.
     pub(super) fn has_all(&self, written: &[Written]) -> bool {
         written.iter().all(|(at, value)| {
             let (stored, is_null) = self.datum_at(*at);
@@ -102,14 +103,14 @@ impl<C: Columns> Row<'_, C> {
         })
     }
 
-    /// Where it lies in its table, as a tid.
+    /// The tid of the row.
     pub(super) fn place(&self) -> pg_sys::Datum {
         // SAFETY: the slot holds a stored row.
         unsafe { pg_sys::Datum::from(&raw mut (*self.slot.0).tts_tid) }
     }
 
     pub(super) fn header(&self) -> *const pg_sys::HeapTupleHeaderData {
-        // SAFETY: the slot holds a stored row; the tuple that it answers lies in its pinned page.
+        // SAFETY: the slot holds a stored row, and the tuple that it returns lies on a pinned page.
         unsafe {
             let mut copied = false;
             (*pg_sys::ExecFetchSlotHeapTuple(self.slot.0, false, &mut copied)).t_data
@@ -121,29 +122,29 @@ impl<C: Columns> Row<'_, C> {
         !self.datum(column).1
     }
 
-    /// A column's value, `None` where it is NULL.
+    /// The value of a column, or `None` if it is NULL.
     pub fn get<T: FromDatum>(&self, column: C) -> Option<T> {
         let (datum, is_null) = self.datum(column);
         // SAFETY: T is the Rust type of the column.
         unsafe { T::from_datum(datum, is_null) }
     }
 
-    /// That of a text column.
+    /// The value of a text column.
     pub fn text(&self, column: C) -> Option<&str> {
         self.get(column)
     }
 
-    /// That of a jsonb column, where it lies.
+    /// The value of a jsonb column, in place.
     pub fn jsonb(&self, column: C) -> Option<Jsonb<'_>> {
         self.get(column)
     }
 
-    /// That of a text[] column, of which no element is NULL.
+    /// The value of a text[] column. None of its elements is NULL.
     pub fn texts(&self, column: C) -> Option<Vec<&str>> {
         let (datum, is_null) = self.datum(column);
         let (mut elements, mut nulls, mut number) = (ptr::null_mut(), ptr::null_mut(), 0);
-        // SAFETY: the column is a text[]. What it is detoasted into lives as long as the memory
-        // context of the call, and so longer than the row.
+        // SAFETY: the column is a text[]. The detoasted array lives as long as the memory context
+        // of the call, and so longer than the row.
         unsafe {
             if is_null {
                 return None;
@@ -173,8 +174,8 @@ impl<C: Columns> Row<'_, C> {
     }
 
     fn datum_at(&self, attribute: usize) -> (pg_sys::Datum, bool) {
-        // SAFETY: the table has C::TYPES.len() attributes, checked when it was opened, and the slot holds
-        // a stored row of it.
+        // SAFETY: the slot holds a stored row of the table, which has at least C::TYPES.len()
+        // attributes; that was checked when it was opened.
         unsafe {
             let slot = self.slot.0;
             if ((*slot).tts_nvalid as usize) <= attribute {
@@ -197,11 +198,11 @@ impl Slot {
         Slot(unsafe { pg_sys::table_slot_create(rel, ptr::null_mut()) })
     }
 
-    /// Fills an empty slot with the values of another one, or NULLs, under `values`.
+    /// Fills an empty slot with the values of `base`, or NULLs, and puts `values` over them.
     pub fn fill<C: Columns>(&self, base: Option<&Slot>, values: &Values<C>) {
-        // SAFETY: both slots have the table's descriptor, so the arrays have natts elements, of
-        // which there are at least C::TYPES.len(). What is copied points into `base`, which the caller
-        // holds until the new row is stored.
+        // SAFETY: both slots have the table's descriptor, so the arrays have natts elements, at
+        // least C::TYPES.len(). The copied datums point into `base`, which the caller holds until
+        // the new row is stored.
         unsafe {
             let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
             let datums = std::slice::from_raw_parts_mut((*self.0).tts_values, natts);
@@ -226,7 +227,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // While an ERROR unwinds, PostgreSQL releases the pin and the memory itself.
+        // While an ERROR unwinds, PostgreSQL itself releases the pin and the memory.
         if !std::thread::panicking() {
             unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
         }

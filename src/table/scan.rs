@@ -1,4 +1,4 @@
-//! Finding rows by an index.
+//! Finds rows by an index.
 
 use super::row::Slot;
 use super::shape::is_key_of;
@@ -10,16 +10,16 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::ptr;
 
-/// An index of a table, by its name and the columns that it begins with.
+/// An index of a table: its name and its columns.
 pub struct Index<C: 'static> {
     pub name: &'static CStr,
     pub columns: &'static [C],
 }
 
 impl<C: Columns> Index<C> {
-    /// `None`: the table has no such index.
+    /// Opens the index. Returns `None` if the table has no such index.
     pub(super) unsafe fn open(&self, table: &Table<C>) -> Option<pg_sys::Relation> {
-        // SAFETY: looks a name up.
+        // SAFETY: looks up a name.
         let named = || unsafe {
             let oid = pg_sys::get_relname_relid(self.name.as_ptr(), table.schema());
             (pg_sys::IndexGetRelation(oid, true) == table.oid()).then_some(oid)
@@ -28,9 +28,9 @@ impl<C: Columns> Index<C> {
         unsafe { open(named, pg_sys::AccessShareLock as _, |index| self.is(index)) }
     }
 
-    /// Whether this is it, and leads to every row.
+    /// Whether this is the wanted index and contains every row.
     unsafe fn is(&self, index: pg_sys::Relation) -> bool {
-        // SAFETY: an open index, of which rd_index names the columns.
+        // SAFETY: the index is open, and rd_index names its columns.
         unsafe {
             let form = &*(*index).rd_index;
             let columns = form.indkey.values.as_slice(form.indnkeyatts as usize);
@@ -46,17 +46,19 @@ impl<C: Columns> Index<C> {
     }
 }
 
-/// Opens the primary key of an open table. `None`: it has none, or not that of C.
+/// Opens the primary key of an open table. Returns `None` if there is none, or if it is not that of
+/// C.
 pub unsafe fn open_key<C: Columns>(
     rel: pg_sys::Relation,
     mode: pg_sys::LOCKMODE,
 ) -> Option<pg_sys::Relation> {
-    // SAFETY: rel is open, and so is the index.
+    // SAFETY: rel is open, and so is the index passed to the closure.
     unsafe { open(|| primary_key(rel), mode, |index| is_key_of::<C>(index)) }
 }
 
-/// Opens the index that `find` names. Before it is locked, REINDEX CONCURRENTLY may have put another one
-/// in its place: then that one is it. The lock of the table keeps both from being dropped.
+/// Opens the index that `find` names. Before it is locked, REINDEX CONCURRENTLY may have put
+/// another one in its place, which is opened then. The lock on the table keeps both from being
+/// dropped.
 unsafe fn open(
     find: impl Fn() -> Option<pg_sys::Oid>,
     mode: pg_sys::LOCKMODE,
@@ -64,7 +66,7 @@ unsafe fn open(
 ) -> Option<pg_sys::Relation> {
     let mut found = find();
     while let Some(oid) = found {
-        // SAFETY: an index of a table that is locked.
+        // SAFETY: the index belongs to a locked table.
         let index = unsafe { pg_sys::index_open(oid, mode) };
         if is_it(index) {
             return Some(index);
@@ -88,12 +90,12 @@ unsafe fn primary_key(rel: pg_sys::Relation) -> Option<pg_sys::Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
-/// A condition on a column of an index, counted from 1.
+/// A condition on a column of an index. Columns are counted from 1.
 pub struct Key(pg_sys::ScanKeyData);
 
 impl Key {
     pub fn text(column: i16, value: &str) -> Key {
-        // Without a NUL byte and of a length that the functions check, a &str always has a datum.
+        // A &str without a NUL byte and of a checked length always has a datum.
         let datum = value.into_datum().unwrap_or(pg_sys::Datum::null());
         Key::new(
             column,
@@ -109,7 +111,7 @@ impl Key {
         Key::new(column, pg_sys::BTLessStrategyNumber, less, timestamp.into())
     }
 
-    /// This timestamptz, or a later one.
+    /// This timestamptz or a later one.
     pub fn from(column: i16, timestamp: i64) -> Key {
         let at_least = pg_sys::F_TIMESTAMPTZ_GE;
         Key::new(
@@ -122,7 +124,7 @@ impl Key {
 
     pub fn is_null(column: i16) -> Key {
         let mut key = pg_sys::ScanKeyData::default();
-        // SAFETY: writes a scan key; such a one has no operator.
+        // SAFETY: writes a scan key. A key for IS NULL has no operator.
         unsafe {
             pg_sys::ScanKeyEntryInitialize(
                 &mut key,
@@ -156,14 +158,14 @@ pub enum Walk {
 impl<C: Columns> Table<C> {
     /// The newest committed version of a row, or this transaction's own.
     ///
-    /// A row that changes elsewhere while an index scan runs can be missed once: its old version dies
-    /// after the scan passed the place of its new one. So one miss more than that means that there
-    /// is no row.
+    /// An index scan can miss a row that another transaction changes meanwhile: the old version
+    /// dies after the scan has passed the place of the new one. Each change can cause one miss, so
+    /// one miss more than there can be changes means that there is no row.
     pub fn find(&self, key: &str) -> Option<Row<'_, C>> {
         (0..=C::CHANGES).find_map(|_| self.glance(key))
     }
 
-    /// As `find`, with a single probe of the index: a row that changes meanwhile may be missed.
+    /// Like `find`, but with a single probe of the index. It may miss a row that changes meanwhile.
     pub fn glance(&self, key: &str) -> Option<Row<'_, C>> {
         self.probe(vec![Key::text(1, key)])
     }
@@ -175,7 +177,7 @@ impl<C: Columns> Table<C> {
 
     fn probe(&self, keys: Vec<Key>) -> Option<Row<'_, C>> {
         let slot = Slot::of(self.rel);
-        // SAFETY: SnapshotSelf is a static of PostgreSQL.
+        // SAFETY: SnapshotSelf is a static variable of PostgreSQL.
         let scan = unsafe {
             let snapshot = &raw mut pg_sys::SnapshotSelfData;
             Scan::begin(self.rel, self.pkey, snapshot, keys)
@@ -188,8 +190,8 @@ impl<C: Columns> Table<C> {
         })
     }
 
-    /// Shows the rows that `keys` name, in the order of an index, until `each` breaks. It may change
-    /// or remove the row; what it writes may be shown again.
+    /// Passes the rows that `keys` name to `each`, in the order of an index, until `each` breaks.
+    /// `each` may change or remove the row. It may see the rows that it writes.
     pub fn walk<B>(
         &self,
         index: &Index<C>,
@@ -201,8 +203,8 @@ impl<C: Columns> Table<C> {
             slot: Slot::of(self.rel),
             table: PhantomData,
         };
-        // SAFETY: the index is of this table, whose lock keeps it from being dropped; it is closed
-        // after the scan.
+        // SAFETY: the index belongs to this table, whose lock keeps it from being dropped. It is
+        // closed after the scan.
         unsafe {
             let rel = index.open(self).ok_or(Error::NoTable(index.name))?;
             let scan = Scan::begin(self.rel, rel, &raw mut pg_sys::SnapshotSelfData, keys);
@@ -217,7 +219,7 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Waits for the end of an open transaction, not this one, that has written the row. False: there
+    /// Waits for another open transaction that has written the row to end. Returns false if there
     /// is none.
     pub fn wait_for_writer(&self, key: &str) -> bool {
         let mut snapshot = pg_sys::SnapshotData {
@@ -225,8 +227,8 @@ impl<C: Columns> Table<C> {
             ..Default::default()
         };
         let slot = Slot::of(self.rel);
-        // SAFETY: such a snapshot is input and output: for the row that it lets through it names the
-        // open transaction that wrote or replaced it, if there is one.
+        // SAFETY: a dirty snapshot is input and output. For the row that it lets through, it names
+        // the open transaction that wrote or replaced the row, if there is one.
         unsafe {
             let scan = Scan::begin(self.rel, self.pkey, &mut snapshot, vec![Key::text(1, key)]);
             let found = scan.next(Walk::Forward, &slot);
@@ -251,7 +253,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// rel and index are open, and the snapshot lives, until `end`.
+    /// `rel` and `index` must be open, and the snapshot must live, until `end`.
     unsafe fn begin(
         rel: pg_sys::Relation,
         index: pg_sys::Relation,
@@ -280,7 +282,7 @@ impl Scan {
         }
     }
 
-    /// Puts the next row into the slot, which holds its own pin on the row's page.
+    /// Puts the next row into the slot, which has its own pin on the row's page.
     fn next(&self, direction: Walk, slot: &Slot) -> bool {
         let direction = match direction {
             Walk::Forward => pg_sys::ScanDirection::ForwardScanDirection,
@@ -291,7 +293,7 @@ impl Scan {
     }
 
     fn end(self) {
-        // SAFETY: begun by `begin`; the slot keeps the row readable.
+        // SAFETY: the scan was begun by `begin`. The slot keeps the row readable.
         unsafe { pg_sys::index_endscan(self.scan) };
     }
 }

@@ -1,5 +1,6 @@
-//! Whether a table is as the extension made it. Who reads and writes its rows relies on that, and an
-//! administrator may have changed it: what was added is honoured, or it is an obstacle and refused.
+//! Checks whether a table is still as the extension made it. The code that reads and writes rows
+//! relies on this. An administrator's addition is either honoured, or it is an obstacle and the
+//! write is refused.
 
 use super::Columns;
 use crate::error::Obstacle;
@@ -8,9 +9,9 @@ use pgrx::{IntoDatum, direct_function_call, pg_sys};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 
-/// What is in the table's place, if it is not a table of its own with its own storage.
+/// The obstacle if the relation is not an ordinary table with storage of its own.
 pub unsafe fn kind_obstacle(rel: pg_sys::Relation) -> Option<Obstacle> {
-    // SAFETY: an open relation.
+    // SAFETY: the relation is open.
     match unsafe { (*(*rel).rd_rel).relkind } as u8 {
         pg_sys::RELKIND_PARTITIONED_TABLE => Some(Obstacle::Partitioned),
         pg_sys::RELKIND_FOREIGN_TABLE => Some(Obstacle::ForeignTable),
@@ -18,7 +19,7 @@ pub unsafe fn kind_obstacle(rel: pg_sys::Relation) -> Option<Obstacle> {
     }
 }
 
-/// What keeps an open table of C from being written.
+/// The obstacle that prevents writes to an open table of C.
 pub unsafe fn obstacle<C: Columns>(rel: pg_sys::Relation) -> Option<Obstacle> {
     // SAFETY: rel is open, and so are its descriptor and its rules.
     unsafe {
@@ -36,7 +37,7 @@ pub unsafe fn obstacle<C: Columns>(rel: pg_sys::Relation) -> Option<Obstacle> {
             Some(Obstacle::RowSecurity)
         } else if form.relispartition
             || attributes().any(|a| a.attinhcount > 0)
-            // It stays set after the last heir is gone.
+            // The flag stays set after the last child is gone.
             || form.relhassubclass && has_heirs((*rel).rd_id)
         {
             Some(Obstacle::Inheritance)
@@ -51,14 +52,14 @@ unsafe extern "C-unwind" {
 }
 
 unsafe fn has_heirs(oid: pg_sys::Oid) -> bool {
-    // SAFETY: reads a catalog. An error of it jumps over no frame that owns anything.
+    // SAFETY: reads a catalog. An error in it jumps over no frame that owns anything.
     unsafe {
         let find = || find_inheritance_children(oid, pg_sys::NoLock as _);
         !pg_sys::ffi::pg_guard_ffi_boundary(find).is_null()
     }
 }
 
-/// An open table with all columns of C, in their places. It may have more.
+/// Whether an open table has all columns of C in their places. It may have more.
 pub unsafe fn is_table_of<C: Columns>(rel: pg_sys::Relation) -> bool {
     // SAFETY: the descriptor of an open relation has natts attributes.
     unsafe {
@@ -74,9 +75,9 @@ pub unsafe fn is_table_of<C: Columns>(rel: pg_sys::Relation) -> bool {
     }
 }
 
-/// Whether there is nothing that the executor would have to do for a write to this table of C, but to
-/// store the row and its index entries: no trigger, so no foreign key either, and no constraint but those that the
-/// extension made, which what it writes fulfils.
+/// Whether a write to this table of C consists only of storing the row and its index entries. So
+/// there must be no trigger, hence no foreign key, and no constraint but the extension's own, which
+/// its writes always satisfy.
 pub unsafe fn is_plain<C: Columns>(rel: pg_sys::Relation) -> bool {
     // SAFETY: rel is open, and so are its triggers and constraints.
     unsafe {
@@ -89,7 +90,7 @@ pub unsafe fn is_plain<C: Columns>(rel: pg_sys::Relation) -> bool {
 }
 
 thread_local! {
-    /// The stored form of the one CHECK constraint that is the extension's own, once it was read.
+    /// The stored form of the extension's only CHECK constraint, once it was read.
     static OWN_CHECK: RefCell<CString> = RefCell::default();
 }
 
@@ -107,12 +108,12 @@ unsafe fn has_own_checks<C: Columns>(rel: pg_sys::Relation) -> bool {
     }
 }
 
-/// Whether a constraint in its stored form says this.
+/// Whether a stored constraint has this text.
 unsafe fn is_check(rel: pg_sys::Relation, stored: &CStr, own: &str) -> bool {
     if OWN_CHECK.with_borrow(|known| known.as_c_str() == stored) {
         return true;
     }
-    // SAFETY: pg_get_expr takes an expression as a text, and the table whose columns it names.
+    // SAFETY: pg_get_expr takes an expression as text, and the table whose columns it names.
     let said: Option<String> = unsafe {
         let stored = stored.to_string_lossy().into_owned().into_datum();
         direct_function_call(pg_sys::pg_get_expr, &[stored, (*rel).rd_id.into_datum()])
@@ -132,7 +133,7 @@ unsafe fn has_own_not_nulls<C: Columns>(rel: pg_sys::Relation) -> bool {
     }
 }
 
-/// Whether somebody follows the changes of the table: a publication, or whatever decodes the WAL.
+/// Whether a publication or logical decoding follows the changes of the table.
 pub unsafe fn is_followed(rel: pg_sys::Relation) -> bool {
     // SAFETY: rel is open.
     unsafe {
@@ -156,10 +157,10 @@ unsafe fn is_published(rel: pg_sys::Relation) -> bool {
     all.pubactions.pubinsert || all.pubactions.pubupdate || all.pubactions.pubdelete
 }
 
-/// An open primary key is that of C: on its one column, in the order of its bytes, and
-/// unique at every moment.
+/// Whether an open primary key is that of C: on its one column, in byte order, and checked
+/// immediately.
 pub unsafe fn is_key_of<C: Columns>(pkey: pg_sys::Relation) -> bool {
-    // SAFETY: rd_index names the columns of an open index, rd_indcollation their collations.
+    // SAFETY: rd_index names the columns of an open index, and rd_indcollation their collations.
     unsafe {
         let form = &*(*pkey).rd_index;
         form.indnkeyatts == 1
@@ -170,9 +171,9 @@ pub unsafe fn is_key_of<C: Columns>(pkey: pg_sys::Relation) -> bool {
     }
 }
 
-/// The name of a column, as SQL text has it.
+/// The quoted name of a column, for SQL text.
 pub unsafe fn column_name(rel: pg_sys::Relation, at: usize) -> String {
-    // SAFETY: the descriptor of an open relation; quoted by PostgreSQL.
+    // SAFETY: the descriptor belongs to an open relation, and PostgreSQL quotes the name.
     unsafe {
         let name = (*attribute((*rel).rd_att, at)).attname.data.as_ptr();
         CStr::from_ptr(pg_sys::quote_identifier(name))
@@ -181,7 +182,7 @@ pub unsafe fn column_name(rel: pg_sys::Relation, at: usize) -> String {
     }
 }
 
-/// Whose rights the code of its triggers and indexes has.
+/// The role whose rights the code of its triggers and indexes has.
 pub unsafe fn owner(rel: pg_sys::Relation) -> Owner {
     // SAFETY: rel is open.
     Owner::new(unsafe { (*(*rel).rd_rel).relowner })
@@ -204,7 +205,8 @@ pub unsafe fn attribute(
     descriptor: pg_sys::TupleDesc,
     at: usize,
 ) -> *const pg_sys::FormData_pg_attribute {
-    // PostgreSQL's own TupleDescAttr is an inline function: they follow an array of short forms.
+    // The attributes follow an array of compact forms. PostgreSQL's own TupleDescAttr is an inline
+    // function.
     unsafe {
         let short_forms = (*descriptor).compact_attrs.as_ptr();
         let all = short_forms.add((*descriptor).natts as usize);

@@ -1,4 +1,4 @@
-//! What runs inside a trigger of the tables.
+//! Detects calls from inside a trigger of the tables.
 
 use super::Table;
 use super::columns::{Code, Family, Run, Token};
@@ -7,11 +7,11 @@ use pgrx::pg_sys;
 use std::cell::Cell;
 
 thread_local! {
-    /// How many writes are under way whose triggers run, one inside the other.
+    /// How many writes that run triggers are in progress, nested in each other.
     static WRITES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A write under way. It ends where an ERROR does, too.
+/// A write in progress. An ERROR ends it, too.
 pub(super) struct Write;
 
 impl Write {
@@ -27,8 +27,9 @@ impl Drop for Write {
     }
 }
 
-/// Whether a trigger of one of the tables in this schema is running: one of a write under way, of the client's own
-/// statement on such a table, or one that was deferred to the end of this transaction.
+/// Whether a trigger of one of the tables in this schema is running. It may belong to one of our
+/// own writes or to the client's own statement on such a table, or be deferred to the end of this
+/// transaction.
 pub fn is_in_trigger(schema: pg_sys::Oid) -> bool {
     WRITES.get() > 0
         || trigger_depth() > 0 && {

@@ -1,4 +1,4 @@
-//! Writing rows, and the index entries that lead to them.
+//! Writes rows through the table access method, and the index entries that lead to them.
 
 use super::row::Slot;
 use super::shape::owner;
@@ -10,21 +10,21 @@ use std::ptr;
 /// Why a row needs index entries.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Reason {
-    /// It is new.
+    /// The row is new.
     Inserted,
-    /// It is a newer version, on another page or with another key.
+    /// The row is a newer version, on another page or with another key.
     Updated,
-    /// It is a heap-only tuple, of which only block range indexes need to know.
+    /// The row is a heap-only tuple. Only block range indexes need to know it.
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
     Summarized,
 }
 
-/// Inserts entries for a stored row into all indexes of the table, also those that an administrator
-/// added. Waits for a rival insertion of the same unique key to commit or abort, and raises 23505
-/// where there is such a key.
+/// Inserts entries for a stored row into all indexes of the table, including an administrator's
+/// own. Waits until a concurrent insertion of the same unique key commits or aborts, and raises
+/// 23505 if the key exists.
 pub fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, reason: Reason) {
-    // SAFETY: rel is open, and the slot holds a row of it with its tid. A range table index of 0 says
-    // that there is no range table.
+    // SAFETY: rel is open, and the slot holds a row of it with its tid. The range table index 0
+    // means that there is no range table.
     unsafe {
         let relation =
             PgBox::<pg_sys::ResultRelInfo>::alloc_node(pg_sys::NodeTag::T_ResultRelInfo).into_pg();
@@ -32,7 +32,7 @@ pub fn insert_index_entries(rel: pg_sys::Relation, slot: &Slot, reason: Reason) 
         pg_sys::ExecOpenIndices(relation, false);
         let insert = || insert_entries(relation, slot, reason);
         match calls_functions(relation) {
-            // Whose they are must not get the rights of who calls, or of a worker.
+            // The functions in an index must not get the rights of the caller or of a worker.
             true => as_owner_alone(owner(rel), insert),
             false => insert(),
         }
@@ -72,8 +72,8 @@ unsafe fn insert_entries(relation: *mut pg_sys::ResultRelInfo, slot: &Slot, reas
     }
 }
 
-/// Stores a newer version of a row. What index entries it needs: none where it is a heap-only tuple, to
-/// which those of the row lead.
+/// Stores a newer version of a row. Returns why it needs index entries. A heap-only tuple needs
+/// none, because the row's existing entries lead to it.
 pub fn update_tuple(
     rel: pg_sys::Relation,
     old: &Slot,
@@ -83,9 +83,9 @@ pub fn update_tuple(
     let mut failure = pg_sys::TM_FailureData::default();
     let mut lock = pg_sys::LockTupleMode::LockTupleExclusive;
     let mut entries = Default::default();
-    // SAFETY: old holds a stored row with its tid. The access method checks on its own, under the
-    // page's lock, that the version at this tid is still the newest one. A crosscheck snapshot would
-    // be for foreign keys under REPEATABLE READ.
+    // SAFETY: old holds a stored row with its tid. The access method checks under the page's lock
+    // that the version at this tid is still the newest. Only foreign keys under REPEATABLE READ
+    // need a crosscheck snapshot.
     let result = unsafe {
         let Some(update) = (*(*rel).rd_tableam).tuple_update else {
             return Err(Update::Gone);
@@ -122,7 +122,7 @@ pub fn update_tuple(
     })
 }
 
-/// Deletes a row that nobody holds.
+/// Deletes a row, unless another transaction holds it.
 pub fn delete_tuple(rel: pg_sys::Relation, old: &Slot) -> Update {
     let mut failure = pg_sys::TM_FailureData::default();
     // SAFETY: as in update_tuple.
@@ -152,7 +152,7 @@ pub fn delete_tuple(rel: pg_sys::Relation, old: &Slot) -> Update {
     }
 }
 
-/// Stores a new row; its index entries are still to come.
+/// Stores a new row, without its index entries.
 pub fn insert_tuple(rel: pg_sys::Relation, new: &Slot) {
     // SAFETY: the slot holds a row of this table.
     unsafe {
@@ -163,14 +163,14 @@ pub fn insert_tuple(rel: pg_sys::Relation, new: &Slot) {
     }
 }
 
-/// Raises PostgreSQL's own error where a publication could not carry the change to its subscribers.
+/// Raises PostgreSQL's own error if a publication could not pass the change on to its subscribers.
 pub fn check_identity(rel: pg_sys::Relation, command: pg_sys::CmdType::Type) {
     // SAFETY: rel is open.
     unsafe { pg_sys::CheckCmdReplicaIdentity(rel, command) };
 }
 
-/// Lets later statements, and later calls in this one, see what was written.
+/// Makes the change visible to later statements, and to later calls in this one.
 pub fn end_change() {
-    // SAFETY: as the executor does after each statement.
+    // SAFETY: the executor does the same after each statement.
     unsafe { pg_sys::CommandCounterIncrement() };
 }

@@ -1,5 +1,6 @@
-//! Inserting, changing and removing rows: by the table access method where a table is plain, and by the
-//! executor where it is not. Either does all that PostgreSQL does for such a statement (docs/writes.md).
+//! Inserts, changes and removes rows: through the table access method if the table is plain,
+//! otherwise through the executor. Both do all that PostgreSQL does for such a statement
+//! (docs/writes.md).
 
 use super::lock::Purpose;
 use super::row::Slot;
@@ -10,8 +11,8 @@ use crate::error::Error;
 use pgrx::pg_sys;
 
 impl<C: Columns> Table<C> {
-    /// Inserts a row. Waits for a rival insertion of the same key to commit or abort; where the key
-    /// exists, `exists` is raised.
+    /// Inserts a row. Waits until a concurrent insertion of the same key commits or aborts, and
+    /// raises `exists` if the key exists.
     pub fn insert(&self, values: Values<C>, exists: fn() -> Error) -> Result<(), Error> {
         if !self.is_plain {
             return self.insert_by_executor(&values, exists);
@@ -27,7 +28,7 @@ impl<C: Columns> Table<C> {
     /// Replaces a row version by a newer one.
     pub fn update(&self, row: &Row<C>, values: Values<C>, wait: LockWait) -> Result<Update, Error> {
         if self.is_plain {
-            // Most rows are held by nobody, and need no lock of their own.
+            // Most rows are held by no other transaction and need no separate lock.
             let update = self.replace(row, &values, LockWait::GiveUp);
             if update != Update::Busy {
                 return Ok(update);
@@ -40,7 +41,7 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Removes a row that nobody holds.
+    /// Removes a row, unless another transaction holds it.
     pub fn delete(&self, row: &Row<C>) -> Result<Update, Error> {
         if !self.is_plain {
             return match self.lock_row(row, Purpose::KeyChange, LockWait::GiveUp) {
@@ -55,8 +56,9 @@ impl<C: Columns> Table<C> {
         Ok(update)
     }
 
-    /// Writes a row that nobody holds anew. Where that looks like an update to nobody else it is put at another
-    /// place: an update would fill the room that its page keeps for heap-only updates.
+    /// Writes a row again, unless another transaction holds it. If nobody follows the table's
+    /// changes, the row moves to another place: an update would use up the room that the page keeps
+    /// for heap-only updates.
     pub fn rewrite(&self, row: &Row<C>, values: Values<C>) -> Result<Update, Error> {
         if !self.is_plain || self.is_followed() {
             return self.update(row, values, LockWait::GiveUp);

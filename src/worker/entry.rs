@@ -1,25 +1,25 @@
-//! Where PostgreSQL starts each kind of worker, by the name of its function.
+//! The entry points of the workers. PostgreSQL starts each kind by the name of its function.
 
 use super::{launcher, oneshot, resident};
 use pgrx::{pg_guard, pg_sys};
 
-/// Writes one step. The argument is the handle of the segment that has it.
+/// Writes one step. The argument is the handle of the segment with the order.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn attesto_codes_oneshot(argument: pg_sys::Datum) {
-    // SAFETY: it was started with the handle of such a segment.
+    // SAFETY: the worker was started with the handle of such a segment.
     unsafe { oneshot::write(argument) };
 }
 
-/// Sweeps once. The argument is the handle of the segment that says what.
+/// Makes one sweep. The argument is the handle of the segment that describes it.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn attesto_codes_sweeper(argument: pg_sys::Datum) {
-    // SAFETY: it was started with the handle of such a segment.
+    // SAFETY: the worker was started with the handle of such a segment.
     unsafe { oneshot::remove(argument) };
 }
 
-/// Writes steps for as long as there are some. The argument is the oid of the database.
+/// Writes steps as long as there are any. The argument is the oid of the database.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn attesto_codes_resident(argument: pg_sys::Datum) {

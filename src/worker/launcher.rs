@@ -1,6 +1,6 @@
-//! The process that sends a sweeper into each database in turn, every attesto_codes.sweep_interval.
-//! It knows of databases by the list of them alone, and so of every new one; a sweeper that finds no
-//! extension leaves.
+//! The launcher: it sends a sweeper into each database in turn, every attesto_codes.sweep_interval.
+//! It reads the list of databases for each round, and so finds every new one. A sweeper that finds
+//! no extension ends.
 
 use super::{PATIENCE, oneshot};
 use crate::codes::sweep::{Place, Sweep, Swept};
@@ -15,24 +15,24 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, log};
 use std::time::{Duration, Instant};
 
-/// How long one visit to a database may last: DROP DATABASE waits for 5 s for others to leave.
+/// How long one visit to a database may last. DROP DATABASE waits 5 s for other processes to leave.
 const VISIT: Duration = Duration::from_secs(1);
-/// Between two visits to a database with more to do: DROP DATABASE looks every 100 ms.
+/// The pause between two visits to a database with more to do. DROP DATABASE looks every 100 ms.
 const LEAVE: Duration = Duration::from_millis(250);
-/// How long a visit may take with all that comes before it. A sweeper waits where somebody is about
-/// to rename its database.
+/// How long a visit may take, including the sweeper's start. The sweeper has to wait while its
+/// database is being renamed.
 const LONGEST_VISIT: Duration = Duration::from_secs(10);
-/// Without sweeps there is nothing to wait for but a signal.
+/// Without sweeps, the launcher only waits for a signal.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
 /// A database in a round of sweeps.
 struct Visited {
     database: backend::Database,
-    /// What its sweep has done in the visits of this round.
+    /// What the visits of this round have done.
     swept: Swept,
 }
 
-/// Registers the launcher, which runs on a primary for as long as the server does.
+/// Registers the launcher, which runs on a primary as long as the server does.
 pub fn init() {
     if is_in_binary_upgrade() {
         return;
@@ -47,7 +47,7 @@ pub fn init() {
         .load();
 }
 
-/// Sends sweepers for as long as the process lives.
+/// Sends sweepers as long as the process lives.
 pub fn launch() {
     connect(None, PATIENCE);
     let mut last = Instant::now();
@@ -69,11 +69,11 @@ pub fn launch() {
     }
 }
 
-/// The databases that may be swept. Of the others those that were dropped are counted no more.
+/// The databases that may be swept. Forgets the counters of databases that were dropped.
 fn open_databases() -> Vec<Visited> {
     let counted = shared_counters::databases();
     let databases = in_transaction(backend::databases);
-    // What was counted before the list was made, and is not in it, was dropped.
+    // A database that was counted before the list was made, and is not in it, was dropped.
     shared_counters::forget(|oid| counted.contains(&oid) && databases.iter().all(|d| d.oid != oid));
     let open = databases.into_iter().filter(|database| database.is_open);
     let unswept = |database| Visited {
@@ -83,7 +83,7 @@ fn open_databases() -> Vec<Visited> {
     open.map(unswept).collect()
 }
 
-/// Visits the databases in turn, those with more to do again, until all are through.
+/// Visits the databases in turn, and again those with more to do, until all are finished.
 fn sweep_all(mut databases: Vec<Visited>) {
     while !databases.is_empty() && SWEEP_INTERVAL.get() != 0 {
         databases.retain_mut(visit);
@@ -94,7 +94,7 @@ fn sweep_all(mut databases: Vec<Visited>) {
     }
 }
 
-/// Sweeps a database for the time of a visit. True: there is more to do.
+/// Sweeps a database for the duration of a visit. Returns whether there is more to do.
 fn visit(
     Visited {
         database,
@@ -112,7 +112,7 @@ fn visit(
     };
     let swept = match oneshot::sweep(sweep, Some(LONGEST_VISIT)) {
         Ok(swept) => swept,
-        // The sweeper has said why, as one does that finds its database gone.
+        // The sweeper has logged the reason itself, for example that its database is gone.
         Err(Error::SweepEnded) => return false,
         Err(error) => {
             say(&database.name);
@@ -132,7 +132,7 @@ fn visit(
     goes_on
 }
 
-/// Says in the log what a sweep of a database left.
+/// Logs what the sweep of a database left.
 fn tell(swept: &Swept, database: &str) {
     swept.log_refusal(database);
     if let Some(failure) = swept.failure {
@@ -141,7 +141,7 @@ fn tell(swept: &Swept, database: &str) {
     }
 }
 
-/// Says in the log what kept a database from being swept.
+/// Logs that a database could not be swept.
 fn say(database: &str) {
     log!("attesto_codes could not sweep database \"{database}\"");
 }

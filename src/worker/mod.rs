@@ -1,42 +1,50 @@
-//! Writes that no caller can undo: a background worker commits them in a transaction of its own.
+//! Background workers. They write the steps that no caller may undo, in transactions of their own,
+//! and they make sweeps. What a step or a sweep writes is not decided here, but in codes/.
 //!
 //! The protocol, seen from the backend that called code_take (the caller):
 //!
-//! 1. The caller reads the row. Only where the presentation has something to write (a step: the code
-//!    is live, or replayed or reused for the first time) does it go on: every later replay costs no
-//!    worker, no write and no wait. Where an open transaction has written the row it waits for that
-//!    one first, in its own name, and looks again.
-//! 2. It sends an order (database, table, code_hash, step) and waits on its latch, open to cancellation.
-//! 3. A worker, connected to that database, finds the row anew, writes the step if it is still the one
-//!    that is due, and commits, flushed to disk and to the synchronous standbys. Then it answers:
-//!    - `Done`: this order, and no other ever, wrote the step. The caller hands out its answer.
-//!    - `Gone`: somebody else was first. The caller looks again, at what is now another state.
-//!    - `Busy`: an open transaction held the row or the table for one second. Nothing happened.
-//!      This is what a caller gets that holds such a lock itself: never a hang, since a worker never
-//!      waits for a lock of ours.
-//!    - `Failed`: an error of a trigger or a constraint that was added to the table, which the caller raises.
-//!      Nothing happened. Where there may be such things an order has a transaction of its own, with the rights
-//!      of the table's owner to its end, and waits for locks of others for the rest of the second.
+//! 1. The caller reads the row. If the presentation has no step to write, the caller answers at
+//!    once. Only the spend, the first replay and the first reuse need a worker. If an open
+//!    transaction has written the row, the caller itself waits for that transaction and looks
+//!    again.
+//! 2. The caller sends an order (database, table, code_hash, step) and waits on its latch. The wait
+//!    can be cancelled.
+//! 3. A worker connected to that database finds the row again, writes the step if it is still due,
+//!    and commits. The commit is flushed to disk and to the synchronous standbys. Then the worker
+//!    answers:
+//!    - `Done`: this order, and no other, wrote the step. The caller returns its answer.
+//!    - `Gone`: another presentation was first. The caller looks again and finds another state.
+//!    - `Busy`: an open transaction held the row or the table for one second. Nothing was written.
+//!      A caller that holds such a lock itself gets this answer and never hangs, because a worker
+//!      never waits for a lock of ours.
+//!    - `Failed`: a trigger or constraint that was added to the table raised an error, which the
+//!      caller raises again. Nothing was written.
 //!
-//! The winner is told apart by the row's own update: of two transactions only one can replace a row
-//! version, and the answer goes to the one whose order did it.
+//! If triggers or constraints were added to the table, an order has a transaction of its own. That
+//! transaction has the rights of the table's owner until its end, and waits for the locks of others
+//! for the rest of the second.
 //!
-//! Where things fail:
-//! - No worker can be had within three seconds: error 53400. The order is withdrawn, nothing is written.
-//! - The caller is cancelled while it waits: it takes the order back, unless a worker has it already.
-//!   It dies: the order may still be carried out. The code is spent then, and nobody got the entry: a
-//!   presentation that failed.
-//! - The worker dies before its commit: PostgreSQL rolls back, the code stays as it was, error 57P01
-//!   asks the caller to try again. It dies after: the same error, the step is written. The caller
-//!   cannot tell the two apart, and nothing is handed out in either.
-//! - The server crashes: what was answered `Done` was flushed before.
+//! The row's update decides which order wins. Only one of two transactions can replace a row
+//! version, and only the order of that transaction is answered `Done`.
 //!
-//! There are two ways to a worker. `oneshot` starts one for each order and needs no configuration;
-//! `resident` keeps one for each database while there is work, which needs the queue in shared memory and so
-//! shared_preload_libraries, and commits the orders that wait together in one transaction.
+//! Failures:
+//! - No worker is free within three seconds: error 53400. The order is withdrawn and nothing is
+//!   written.
+//! - The caller is cancelled while it waits: it withdraws the order unless a worker has it already.
+//! - The caller dies: the order may still be carried out. The code is then spent and nobody got the
+//!   entry, as after a presentation that failed.
+//! - The worker dies before its commit: PostgreSQL rolls back and the code is unchanged. Error
+//!   57P01 asks the caller to try again.
+//! - The worker dies after its commit: the caller gets the same error, but the step is written. The
+//!   caller cannot tell the two cases apart, and returns no entry in either.
+//! - The server crashes: every step answered `Done` was flushed before.
 //!
-//! A sweep has a one-shot worker, too, so that it commits in small batches and holds no row for long. With preload
-//! `launcher` starts them.
+//! There are two kinds of workers for orders. `oneshot` starts one for each order and needs no
+//! configuration. `resident` keeps one for each database while there is work, and commits the
+//! waiting orders together. It needs a queue in shared memory, and so shared_preload_libraries.
+//!
+//! A sweep has a one-shot worker as well, so that it can commit in small batches and hold no row
+//! for long. With shared_preload_libraries, `launcher` starts the sweepers.
 
 mod entry;
 mod launcher;
@@ -59,24 +67,24 @@ use pgrx::{PgLogLevel, pg_sys};
 use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
-/// How long an order may find the row or the table locked.
+/// How long an order retries while the row or the table is locked.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a caller waits for a place among max_worker_processes. A place is free again a moment
-/// after its worker ended, so that a busy server is short of them for a moment only.
+/// How long a caller waits for a free place among max_worker_processes. A worker's place becomes
+/// free a moment after it ends, so a busy server runs short only briefly.
 const START_PATIENCE: Duration = Duration::from_secs(3);
-/// Between two tries.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
 
 const CODE_HASH_BYTES: usize = 255;
 
-/// One step in the life of a code, as it lies in shared memory.
+/// A step to be written, as stored in shared memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Order {
     database: pg_sys::Oid,
     table: pg_sys::Oid,
     step: Step,
-    /// The caller's session_replication_role, which says what triggers there are.
+    /// The caller's session_replication_role, which decides which triggers fire.
     replication_role: c_int,
     length: u8,
     code_hash: [u8; CODE_HASH_BYTES],
@@ -110,21 +118,21 @@ impl Order {
     }
 }
 
-/// How an order ended.
+/// The result of an order.
 #[allow(clippy::large_enum_variant)] // In shared memory there is no Box.
 #[derive(Clone, Copy)]
 pub enum Outcome {
     Done,
     Gone,
     Busy,
-    /// It cannot be carried out together with others.
+    /// The order cannot share a transaction with others.
     Alone,
     Failed(Report),
     /// The worker ended without an answer.
     Unknown,
 }
 
-/// Before the server starts its first backend, or when a session loads the library.
+/// Runs before the server starts its first backend, or when a session loads the library.
 pub fn init() {
     if is_preloading() {
         resident::init();
@@ -132,7 +140,8 @@ pub fn init() {
     }
 }
 
-/// Writes a step in a transaction of its own, and tells which way it went.
+/// Writes a step in a transaction of its own. Returns the result, and the counter of the worker
+/// that wrote it.
 pub fn write(step: Step, table: pg_sys::Oid, code_hash: &str) -> Result<(Update, Counter), Error> {
     let order = Order::new(step, table, code_hash)?;
     let (outcome, way) = match resident::send(order)? {
@@ -151,7 +160,7 @@ pub fn write(step: Step, table: pg_sys::Oid, code_hash: &str) -> Result<(Update,
     }
 }
 
-/// Starts a worker that runs `function` with this argument; `failure`: none is to be had.
+/// Starts a worker that runs `function` with this argument. Returns `failure` if none is free.
 fn start(
     function: &str,
     argument: Option<pg_sys::Datum>,

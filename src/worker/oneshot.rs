@@ -1,5 +1,5 @@
-//! A worker for one piece of work, started by the caller. The work and its answer lie in a piece of dynamic
-//! shared memory that lives as long as one of the two looks at it.
+//! A worker for one piece of work, started by the caller. The work and its answer are in a segment
+//! of dynamic shared memory, which lives as long as the caller or the worker has it attached.
 
 use super::orders::commit_patiently;
 use super::{Order, Outcome, PATIENCE, start};
@@ -11,8 +11,8 @@ use pgrx::{IntoDatum, log, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// This version of the library. A session that loaded another one, before that was replaced, lays out what it sends
-/// as that one knows it.
+/// The version of this library. The caller's session may have loaded an older library, before it
+/// was replaced, and would lay out the segment differently.
 const VERSION: [u8; 16] = {
     let (name, mut version, mut at) = (env!("CARGO_PKG_VERSION").as_bytes(), [0; 16], 0);
     while at < name.len() {
@@ -22,18 +22,18 @@ const VERSION: [u8; 16] = {
     version
 };
 
-/// What a worker is to do (`W`), and what came of it (`A`).
+/// The work for a worker (`W`), and its answer (`A`).
 #[repr(C)]
 struct Segment<W, A> {
     version: [u8; 16],
     work: W,
     caller: Latch,
     answer: A,
-    /// Whether the answer is there.
+    /// Whether the answer is present.
     answered: AtomicBool,
 }
 
-/// Writes a step of a code's life.
+/// Carries out an order in a worker of its own.
 pub fn carry_out(order: Order) -> Result<Outcome, Error> {
     let answer = send(
         "attesto_codes_oneshot",
@@ -45,7 +45,7 @@ pub fn carry_out(order: Order) -> Result<Outcome, Error> {
     Ok(answer.unwrap_or(Outcome::Unknown))
 }
 
-/// Removes what is due in a database.
+/// Sweeps a database in a worker.
 pub fn sweep(sweep: Sweep, patience: Option<Duration>) -> Result<Swept, Error> {
     let nothing = Swept::default();
     let answer = send(
@@ -58,8 +58,8 @@ pub fn sweep(sweep: Sweep, patience: Option<Duration>) -> Result<Swept, Error> {
     answer.ok_or(Error::SweepEnded)
 }
 
-/// Starts a worker and waits for its answer. `None`: it ended without one, or was ended when the
-/// patience was.
+/// Starts a worker and waits for its answer. Returns `None` if the worker ended without one, or was
+/// terminated when `patience` ran out.
 fn send<W: Copy, A: Copy>(
     function: &str,
     work: W,
@@ -67,9 +67,9 @@ fn send<W: Copy, A: Copy>(
     failure: Error,
     patience: Option<Duration>,
 ) -> Result<Option<A>, Error> {
-    // SAFETY: the segment is large enough, aligned by PostgreSQL, and mapped until it is
-    // detached below, or by the resource owner after an ERROR. The answer is read after the worker
-    // has said that it is there, and not written after that.
+    // SAFETY: the segment is large enough, aligned by PostgreSQL, and mapped until it is detached
+    // below, or by the resource owner after an ERROR. The answer is read only after the worker has
+    // set the flag, and not written after that.
     unsafe {
         let memory = pg_sys::dsm_create(size_of::<Segment<W, A>>(), 0);
         let segment = pg_sys::dsm_segment_address(memory).cast::<Segment<W, A>>();
@@ -88,7 +88,7 @@ fn send<W: Copy, A: Copy>(
     }
 }
 
-/// False: the worker ended without an answer.
+/// Returns false if the worker ended without an answer.
 fn wait(
     worker: DynamicBackgroundWorker,
     answered: &AtomicBool,
@@ -96,7 +96,7 @@ fn wait(
 ) -> bool {
     let started = Instant::now();
     loop {
-        // The status first: a worker that has ended by now had answered before.
+        // The status is read first: a worker that has ended by now set the flag earlier, if ever.
         let ended = !matches!(
             worker.pid(),
             Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted)
@@ -137,10 +137,10 @@ pub unsafe fn remove(argument: pg_sys::Datum) {
     }
 }
 
-/// Does the work of a segment.
+/// Does the work in a segment.
 unsafe fn serve<W, A>(argument: pg_sys::Datum, work: impl FnOnce(&W) -> A) {
-    // SAFETY: a segment that is not there means that the caller is gone: there is nothing to do. The
-    // mapping is pinned because the transactions of the work come and go before it is read again.
+    // SAFETY: if the segment is gone, so is the caller, and there is nothing to do. The mapping is
+    // pinned because transactions come and go before it is read again.
     unsafe {
         pg_sys::CurrentResourceOwner =
             pg_sys::ResourceOwnerCreate(std::ptr::null_mut(), c"attesto_codes".as_ptr());

@@ -1,4 +1,5 @@
-//! How a worker carries out orders: together in one transaction where it can, else each in one of its own.
+//! How a worker carries out orders: in one transaction if possible, otherwise each in one of its
+//! own.
 
 use super::{Order, Outcome, PATIENCE, PAUSE};
 use crate::commit::{flush_on_commit, savepoint};
@@ -11,13 +12,14 @@ use crate::pg::transaction::{
 use crate::table::{Code, LockWait, Table, Update};
 use std::time::{Duration, Instant};
 
-/// How long an order may at least wait for a lock.
+/// The least time that an order may wait for a lock.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long it may take, with all that triggers do: others wait behind it.
+/// How long an order may take, including its triggers. Other orders wait behind it.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Carries out orders, those that can be in one transaction, in their order. Each has its own deadline.
+/// Carries out orders in their sequence, as many as possible in one transaction. Each has its own
+/// deadline.
 pub fn commit(orders: &[(Order, Instant)]) -> Vec<Outcome> {
     let mut owner = None;
     let together = or_roll_back(|| {
@@ -35,7 +37,8 @@ pub fn commit(orders: &[(Order, Instant)]) -> Vec<Outcome> {
     outcomes
 }
 
-/// Those of the first one's table, whose owner commits: what an index of his leaves for the commit has his rights.
+/// Carries out the orders for the first order's table. The commit has the rights of its owner,
+/// because functions in an index may defer work to the commit.
 fn carry_out_together(orders: &[(Order, Instant)], owner: &mut Option<Owner>) -> Vec<Outcome> {
     flush_on_commit();
     let of_first = |order: &Order| {
@@ -62,7 +65,7 @@ fn carry_out(order: &Order, owner: &mut Option<Owner>) -> Outcome {
     };
     match Table::with_oid(order.table, write) {
         Ok(outcome) => outcome.unwrap_or(Outcome::Busy),
-        // Said by an attempt of its own.
+        // An attempt in a transaction of its own will report the error.
         Err(_) => Outcome::Alone,
     }
 }
@@ -81,7 +84,8 @@ fn outcome(update: Update) -> Outcome {
     }
 }
 
-/// Carries out an order in a transaction of its own, with all that an administrator has added to the table.
+/// Carries out an order in a transaction of its own, with everything that an administrator added to
+/// the table.
 fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
     let mut owner = None;
     let committed = or_roll_back(|| {
@@ -90,7 +94,7 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
             set_replication_role(order.replication_role);
             triggers_at_once();
             let patience = deadline.saturating_duration_since(Instant::now());
-            // It may have stood behind others that were slow.
+            // The order may have waited behind slow ones.
             wait_at_most(patience.max(LEAST_PATIENCE));
             run_at_most(LONGEST);
             let update = Table::with_oid(order.table, |codes| {
@@ -109,14 +113,14 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
     committed.unwrap_or_else(|failure| Outcome::Failed(failure.into()))
 }
 
-/// What an administrator's code has left in this session is not for the next order.
+/// Discards what an administrator's code left in this session, before the next order.
 fn forget_foreign_code(owner: Option<Owner>) {
     if let Some(owner) = owner.filter(|_| foreign_code_ran()) {
         in_transaction_of_owner(|| (discard_session(owner), Some(owner)));
     }
 }
 
-/// Carries out one order, again and again while it finds a lock and there is patience left.
+/// Carries out one order, and tries again while it meets a lock, until its deadline.
 pub fn commit_patiently(order: Order) -> Outcome {
     let deadline = Instant::now() + PATIENCE;
     loop {

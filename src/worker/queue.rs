@@ -1,20 +1,21 @@
-//! The queue that callers and resident workers share: one request for each backend, the order of
-//! those that wait, and the workers of the databases. It lies in shared memory, under one lock;
-//! whoever changes a request wakes the other side.
+//! The queue that callers and resident workers share: one request per backend, the sequence of the
+//! waiting requests, and one worker per database. It is in shared memory, under a single lock. Each
+//! change to a request wakes the other side.
 //!
-//! A backend that dies leaves its request behind: the next backend in its place overwrites it, and the
-//! ticket keeps an answer from reaching the wrong order.
+//! A backend that dies leaves its request behind, and the next backend with the same number
+//! overwrites it. The ticket keeps an answer from reaching the wrong order.
 
 use super::{Order, Outcome, PATIENCE};
 use crate::pg::backend::{Latch, now};
 use pgrx::{PGRXSharedMemory, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
 use std::time::Instant;
 
-/// Backends beyond this many, and databases beyond that many, start a worker for each order.
+/// How many backends and databases the queue has room for. Any others start a worker for each
+/// order.
 pub const BACKENDS: usize = 1024;
 const DATABASES: usize = 64;
 
-/// How long a worker may take to start before somebody else starts one.
+/// How long a worker may take to start, in microseconds, before another caller starts one.
 const START_MICROSECONDS: i64 = 5_000_000;
 
 #[allow(clippy::large_enum_variant)] // In shared memory there is no Box.
@@ -22,7 +23,7 @@ const START_MICROSECONDS: i64 = 5_000_000;
 enum State {
     Idle,
     Waiting,
-    /// In the hands of the worker with this pid.
+    /// The worker with this pid has it.
     Fetched(i32),
     Answered(Outcome),
 }
@@ -35,7 +36,7 @@ struct Request {
     order: Order,
 }
 
-/// A worker, or with the pid 0 the place of one that somebody is starting.
+/// A worker. The pid 0 reserves the place of a worker that is being started.
 #[derive(Clone, Copy)]
 pub struct Worker {
     pub database: pg_sys::Oid,
@@ -44,7 +45,7 @@ pub struct Worker {
     pub since: pg_sys::TimestampTz,
 }
 
-/// What a caller has to do next.
+/// The caller's next action.
 #[allow(clippy::large_enum_variant)] // It holds what lies in shared memory.
 #[derive(Clone, Copy)]
 pub enum Next {
@@ -54,28 +55,28 @@ pub enum Next {
     NoPlace,
 }
 
-/// What all backends share.
+/// The state that all backends share.
 pub struct Queue {
     requests: [Request; BACKENDS],
-    /// The backends whose requests are in the state Waiting, in the order in which they came.
+    /// The backends with a request in the state Waiting, in the sequence of arrival.
     waiting: [u16; BACKENDS],
-    /// How many.
+    /// The number of waiting backends.
     length: usize,
     workers: [Option<Worker>; DATABASES],
 }
 
-// SAFETY: plain data without pointers into a process; latches lie in shared memory themselves.
+// SAFETY: plain data without pointers into a process. Latches are in shared memory themselves.
 unsafe impl PGRXSharedMemory for Queue {}
 
-// SAFETY: no other lock of this name.
+// SAFETY: no other lock has this name.
 pub static QUEUE: PgLwLock<Queue> = unsafe { PgLwLock::new(c"attesto_codes") };
 
-/// While the server starts.
+/// Runs while the server starts.
 pub fn init() {
     pg_shmem_init!(QUEUE);
 }
 
-/// An order that a worker took.
+/// An order that a worker has fetched.
 pub struct Job {
     pub backend: usize,
     pub ticket: u64,
@@ -101,7 +102,7 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Makes an order the request of a backend. What the request held is forgotten.
+    /// Makes an order the request of a backend, and forgets the previous request.
     pub fn submit(&mut self, backend: usize, order: Order) {
         let request = &mut self.requests[backend];
         let waits_already = matches!(request.state, State::Waiting);
@@ -115,7 +116,7 @@ impl Queue {
         }
     }
 
-    /// What the caller of a backend does next; wakes the worker where there is one.
+    /// The next action of a backend's caller. Wakes the worker if there is one.
     pub fn next(&mut self, backend: usize) -> Next {
         if let State::Answered(outcome) = self.requests[backend].state {
             return Next::Answer(outcome);
@@ -145,7 +146,7 @@ impl Queue {
         }
     }
 
-    /// Takes an order back that no worker has. False: too late.
+    /// Withdraws an order unless a worker has it. Returns false if it is too late.
     pub fn withdraw(&mut self, backend: usize) -> bool {
         let waits = matches!(self.requests[backend].state, State::Waiting);
         if waits {
@@ -155,7 +156,7 @@ impl Queue {
         waits
     }
 
-    /// Removes from those that wait, and returns, the backends that `wanted` names.
+    /// Removes the backends that `wanted` selects from the waiting ones, and returns them.
     fn unqueue(&mut self, wanted: impl Fn(usize, &Order) -> bool) -> Vec<usize> {
         let (mut removed, mut kept) = (Vec::new(), 0);
         for at in 0..self.length {
@@ -204,8 +205,8 @@ impl Queue {
             .find(|worker| worker.database == database)
     }
 
-    /// Enters a worker, in the place that was kept for it. False: the database has one, or there is
-    /// no place.
+    /// Enters a worker in its reserved place. Returns false if the database has a worker already,
+    /// or there is no place.
     pub fn enter(&mut self, worker: Worker) -> bool {
         let kept =
             |place: &&mut Option<Worker>| place.is_some_and(|w| w.database == worker.database);
@@ -223,7 +224,7 @@ impl Queue {
         }
     }
 
-    /// Gives up the place of a worker that did not start, and lets the others who wait see that.
+    /// Gives up the place of a worker that did not start, and wakes the other callers.
     pub fn cancel_start(&mut self, database: pg_sys::Oid) {
         let starting = |worker: Worker| worker.database == database && worker.pid == 0;
         for place in &mut self.workers {
@@ -234,7 +235,7 @@ impl Queue {
         self.wake_callers();
     }
 
-    /// Strikes a worker out if nothing waits for it. False: it has to go on.
+    /// Removes a worker if nothing waits for it. Returns false if it has to go on.
     pub fn leave_if_idle(&mut self, worker: &Worker) -> bool {
         let is_idle = self
             .waiting()
@@ -245,8 +246,8 @@ impl Queue {
         is_idle
     }
 
-    /// Strikes a worker out. The callers whose orders it held are told that they get no answer; the
-    /// others are woken, to start a new one.
+    /// Removes a worker. The callers whose orders it held learn that there is no answer. The others
+    /// are woken and start a new worker.
     pub fn leave(&mut self, pid: i32) {
         for place in &mut self.workers {
             if place.is_some_and(|worker| worker.pid == pid) {

@@ -1,5 +1,5 @@
-//! One worker for each database, kept while there is work. A worker that finds nothing to do for IDLE
-//! leaves, so that an idle database can be dropped, and the next order starts another one.
+//! One worker for each database, kept while there is work. A worker without work ends after IDLE,
+//! so that an idle database can be dropped. The next order starts another one.
 
 use super::orders::commit;
 use super::queue::{self, BACKENDS, Job, Next, QUEUE, Worker};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How often a caller starts a worker before it gives up.
 const STARTS: u32 = 3;
 
-/// Well below the 5 s for which DROP DATABASE waits for others to leave.
+/// Well below the 5 s that DROP DATABASE waits for other processes to leave.
 const IDLE: Duration = Duration::from_secs(2);
 
 thread_local! {
@@ -26,7 +26,7 @@ pub fn init() {
     IN_SHARED_MEMORY.set(true);
 }
 
-/// A caller that waits: one that is cancelled takes its order back.
+/// A waiting caller. If it is cancelled, it withdraws its order.
 struct Waiting(usize);
 
 impl Drop for Waiting {
@@ -35,8 +35,8 @@ impl Drop for Waiting {
     }
 }
 
-/// Sends an order to the database's worker and waits for the answer. `None`: there is no shared
-/// memory, or no place in it.
+/// Sends an order to the database's worker and waits for the answer. Returns `None` if there is no
+/// shared memory, or no place in it.
 pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
     let backend = backend::number();
     if !IN_SHARED_MEMORY.get() || backend >= BACKENDS {
@@ -46,7 +46,7 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
     let _waiting = Waiting(backend);
     let mut starts = 0;
     loop {
-        // The guard must be gone before the next step takes the lock again.
+        // The guard must be dropped before the next step takes the lock again.
         let next = QUEUE.exclusive().next(backend);
         match next {
             Next::Answer(outcome) => return Ok(Some(outcome)),
@@ -86,14 +86,14 @@ pub fn serve(database: pg_sys::Oid) {
         latch: Latch::mine(),
         since: now(),
     };
-    // Nothing raises an ERROR while it holds the lock, so that this cannot wait for itself.
+    // Nothing raises an ERROR while it holds the lock, so this cannot wait for itself.
     backend::at_exit(|| QUEUE.exclusive().leave(pid()));
     if QUEUE.exclusive().enter(me) {
         work(&me);
     }
 }
 
-/// Carries out orders until there were none for IDLE.
+/// Carries out orders until none came for IDLE.
 fn work(me: &Worker) {
     let mut jobs: Vec<Job> = Vec::new();
     loop {
@@ -114,7 +114,7 @@ fn work(me: &Worker) {
     }
 }
 
-/// Answers what is decided, and returns the orders that are to be tried again.
+/// Answers the decided orders, and returns those to try again.
 fn answer(jobs: Vec<Job>, outcomes: &[Outcome]) -> Vec<Job> {
     let mut queue = QUEUE.exclusive();
     let mut again = Vec::new();

@@ -1,6 +1,6 @@
 # What a take has answered is on disk, whatever synchronous_commit says: the server is crashed right
 # after the answer, 140 times; no code comes back, and no replay is forgotten. An UPDATE by hand, which
-# has no such promise, is lost the same way: it shows that the crash does lose what is not flushed.
+# has no such promise, is lost the same way: it shows that the crash does lose unflushed writes.
 use strict;
 use warnings;
 use AttestoCodes;

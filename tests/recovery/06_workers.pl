@@ -17,7 +17,7 @@ is(error_of($node, sprintf($in_block, 'none')), '53400', 'without a worker slot 
 my ($status, $out, $err) = $node->psql('postgres', sprintf($in_block, 'none'));
 like($err, qr/HINT:  Raise max_worker_processes/, 'and says what to do');
 is(take($node, 'none'), 'ok', 'the code is still live, and a take on its own needs no worker');
-is(error_of($node, 'SELECT code_sweep()'), '53400', 'nor can anything be swept');
+is(error_of($node, 'SELECT code_sweep()'), '53400', 'and no sweep can run');
 
 for my $preload ('', "shared_preload_libraries = 'attesto_codes'")
 {

@@ -1,4 +1,4 @@
-# ALTER EXTENSION UPDATE makes of 0.1.0 what a new installation is, and every code goes on from its state.
+# ALTER EXTENSION UPDATE brings 0.1.0 to the state of a new installation, and every code keeps its own state.
 use strict;
 use warnings;
 use AttestoCodes;
@@ -10,11 +10,11 @@ use Test::More;
 my $node = new_primary('upgrade');
 my $default = $node->safe_psql('postgres', "SELECT default_version FROM pg_available_extensions WHERE name = 'attesto_codes'");
 
-# The last version is the one that every other is updated to.
+# Every other version is updated to the last one.
 is($node->safe_psql('postgres', q(SELECT version FROM pg_available_extension_versions v WHERE name = 'attesto_codes'
 	AND NOT EXISTS (SELECT FROM pg_extension_update_paths(v.name) WHERE source = v.version AND path IS NOT NULL))),
 	$default, 'the upgrade scripts end at the default version');
-is($node->safe_psql('postgres', "SELECT extversion FROM pg_extension WHERE extname = 'attesto_codes'"), $default, 'which CREATE EXTENSION installs');
+is($node->safe_psql('postgres', "SELECT extversion FROM pg_extension WHERE extname = 'attesto_codes'"), $default, 'CREATE EXTENSION installs the default version');
 
 my @calls = ("code_put('new', '${\ grant()}', 1)", "code_get('live-new')", "code_take('live-new')", "code_mark_consumed('spent-new')");
 for my $schema ('public', 'oauth')
@@ -30,7 +30,7 @@ for my $schema ('public', 'oauth')
 	my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
 	command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr($old) ], "$schema: 0.1.0 is dumped");
 
-	# Until then nothing is done to a table that is not as the library knows it.
+	# Before the update, the library refuses tables that it does not know.
 	for my $call (@calls)
 	{
 		my (undef, undef, $refusal) = $node->psql($old, "\\set VERBOSITY verbose\nSELECT $call");
@@ -50,11 +50,11 @@ for my $schema ('public', 'oauth')
 	is_first_version($node, $_, "token_$schema") for $old, $dumped;
 }
 
-# An older library does not have this one, and so cannot take what a crash has spent.
+# An older library lacks this entry point, and so cannot take codes that a crash has spent.
 is($node->safe_psql('old_public', q(SELECT prosrc FROM pg_proc WHERE proname = 'code_take')), 'code_take_of_run_wrapper',
-	'code_take calls what an older library does not have');
+	'code_take calls an entry point that an older library lacks');
 
-# Columns are addressed by their place, so that another one there would be taken for the new one.
+# Columns are addressed by position, so a foreign column there would be taken for the new one.
 $node->safe_psql('postgres', "DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes VERSION '0.1.0'; ALTER EXTENSION attesto_codes UPDATE TO '0.3.0';
 	ALTER TABLE authorizations ADD COLUMN tenant text");
 is(error_of($node, 'ALTER EXTENSION attesto_codes UPDATE'), '55000', 'no update of a table with columns of its own');

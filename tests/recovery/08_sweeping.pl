@@ -70,13 +70,13 @@ my $launcher = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'attesto_c
 # One sweep that removes something, and others that do not.
 put($node, 'live');
 put_due($node, 'postgres', 3, 'c2VjcmV0');
-is_swept($node, 'postgres', 'what is due goes by itself');
-is(codes($node, 'postgres'), 1, 'what is live stays');
+is_swept($node, 'postgres', 'rows that are due are swept automatically');
+is(codes($node, 'postgres'), 1, 'a live code stays');
 await_round();
 my $log = slurp_file($node->logfile);
 my @lines = $log =~ /(attesto_codes swept.*)/g;
 is("@lines", 'attesto_codes swept 3 rows from database "postgres"', 'the log has one line about it');
-unlike($log, qr/c2VjcmV0/, 'which holds no code_hash and no value');
+unlike($log, qr/c2VjcmV0/, 'the line holds no code_hash and no value');
 
 # Databases that come later, and those that are none of its business.
 my $seen = -s $node->logfile;
@@ -92,10 +92,10 @@ $node->safe_psql('outdated', q(INSERT INTO authorizations (expires_at, inserted_
 put_due($node, $_, 2) for qw(later elsewhere mould);
 is_swept($node, $_, "a database that comes later is swept, too: $_") for qw(later elsewhere);
 await_round();
-is(codes($node, 'stranger'), 1, 'what others call by the same name is left alone');
+is(codes($node, 'stranger'), 1, 'a table of the same name that is not ours is left alone');
 is(codes($node, 'outdated'), 1, 'and an extension that was not updated');
 is(codes($node, 'mould'), 2, 'and a template');
-is($node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE mould'), '', 'which can be copied');
+is($node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE mould'), '', 'the template can be copied');
 is_swept($node, 'copied', 'and its copy is swept');
 
 # An extension that goes and comes.
@@ -177,7 +177,7 @@ $standby->append_conf('postgresql.conf', "attesto_codes.sweep_interval = '1s'\n"
 $standby->start;
 is(sweeps_meanwhile($standby), 0, 'a standby does not sweep');
 is(codes($standby, 'postgres'), 3, 'and has what is due');
-is(error_of($standby, 'SELECT code_sweep()'), '25006', 'nor when it is told to');
+is(error_of($standby, 'SELECT code_sweep()'), '25006', 'a standby refuses code_sweep, too');
 $node->stop;
 $standby->promote;
 is_swept($standby, 'postgres', 'until it is promoted');

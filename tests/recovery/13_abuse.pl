@@ -59,7 +59,7 @@ none(q(SELECT code FROM events WHERE what = 'code_take' AND answer = 'ok' GROUP 
 none(q(SELECT code FROM events ok JOIN events live USING (code)
 	WHERE ok.what = 'code_take' AND ok.answer = 'ok' AND live.what = 'code_get' AND live.answer = 'live' AND live.began > ok.ended),
 	'no code was seen live after its take');
-# Who crashed the server waits until it takes his connection along, and connects again once it is back.
+# The client that crashed the server waits until its connection is lost, and connects again once the server is back.
 none(q(WITH crashes AS (SELECT ended, (SELECT min(began) FROM events WHERE what = 'connected' AND began > crash.ended) AS back
 		FROM events crash WHERE what = 'SELECT pg_sleep(60)' AND answer IN ('lost', '57P01', '57P02'))
 	SELECT code FROM events put JOIN events later USING (code) JOIN crashes ON put.ended < crashes.ended AND later.began > back
@@ -97,7 +97,7 @@ none(q(SELECT jti FROM authorization_access_tokens token JOIN authorization_revo
 	'no token of a revoked family is valid');
 ok($node->poll_query_until('postgres', q(SELECT due = 0 FROM code_stats())), 'sweeps go on until nothing is due');
 
-# What is in the files.
+# The contents of the files.
 my %keys = (authorizations => 'code_hash', authorization_access_tokens => 'jti', authorization_revoked_families => 'family_id',
 	authorization_runs => 'run');
 my $tables = 'FROM pg_class t WHERE t.relname IN (' . join(', ', map { "'$_'" } sort keys %keys) . ')';

@@ -7,7 +7,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# The WAL writer would flush what is to be lost before long.
+# The WAL writer would soon flush the writes that are to be lost.
 my $node = new_primary('runs', 'synchronous_commit = off', 'wal_writer_delay = 10s', 'autovacuum = off',
 	'restart_after_crash = on');
 my $setting = 'SET attesto_codes.codes_survive_crash = off';
@@ -49,7 +49,7 @@ for my $crash (sort keys %crashes)
 		$crashes{$crash}->();
 		$lost++ if value("SELECT consumed_at IS NULL FROM authorizations WHERE code_hash = 'taken $crash $round'") eq 't';
 		is(value("SELECT count(*) FROM code_get('taken $crash $round')"), 0, "$crash does not bring it back");
-		is(take($node, "taken $crash $round"), 'error', 'nor can it be taken');
+		is(take($node, "taken $crash $round"), 'error', 'and it cannot be taken');
 		is(value("SELECT code_mark_consumed('taken $crash $round')"), 'replayed', 'its mark tells that something may be lost');
 		is(take($node, "taken $crash $round"), 'consumed', 'and counts');
 		is(take($node, "live $crash $round"), 'error', 'a code that was not taken is spent, too');

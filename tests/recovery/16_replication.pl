@@ -54,10 +54,10 @@ sub answer
 sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 sub rows { my ($on) = @_; return join "\n", map { $on->safe_psql('postgres', "SELECT t FROM $_ t ORDER BY t::text") } @tables; }
 
-# A sweep does not wait for the disk; who decodes the WAL does.
+# A sweep does not wait for the disk, but a reader that decodes the WAL does.
 sub flush { return sql(q(SELECT pg_logical_emit_message(true, 'flush', ''))); }
 
-# A call on the publisher, its answer, and what comes to the subscriber of it.
+# A call on the publisher, its answer, and the changes that reach the subscriber.
 sub arrives
 {
 	my ($verb, $name, $answer, $changes) = @_;
@@ -77,7 +77,7 @@ $subscriber->safe_psql('postgres', join "\n", 'CREATE TABLE arrived (n serial, c
 	(map { "CREATE TRIGGER arrive AFTER INSERT OR UPDATE OR DELETE ON $_ FOR EACH ROW EXECUTE FUNCTION arrive(); ALTER TABLE $_ ENABLE REPLICA TRIGGER arrive;" } @tables),
 	"CREATE SUBSCRIPTION codes CONNECTION '${\ $node->connstr} dbname=postgres' PUBLICATION codes");
 $subscriber->wait_for_subscription_sync($node, 'codes');
-is(rows($subscriber), rows($node), 'what was there before is copied');
+is(rows($subscriber), rows($node), 'existing rows are copied');
 
 for (
 	[ 'put', 'code', '', "INSERT $codes" ], [ 'get', 'code', 'family', '' ],
@@ -110,7 +110,7 @@ $subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION codes');
 $subscriber->stop;
 sql('DROP PUBLICATION codes');
 
-# Whoever decodes the WAL without a publication.
+# Readers that decode the WAL without a publication.
 SKIP:
 {
 	skip 'this PostgreSQL has no test_decoding', 1 if error_of($node, "SELECT pg_create_logical_replication_slot('changes', 'test_decoding')") ne '';

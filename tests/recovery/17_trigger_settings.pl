@@ -6,7 +6,7 @@ use warnings;
 use AttestoCodes;
 use Test::More;
 
-# The WAL writer would flush what is to be lost before long.
+# The WAL writer would soon flush the writes that are to be lost.
 my $node = new_primary('trigger_settings', 'synchronous_commit = off', 'wal_writer_delay = 10s', 'autovacuum = off');
 my %ways = (
 	'alone' => "SELECT status FROM code_take('%s')",

@@ -6,7 +6,7 @@ use AttestoCodes;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# The server's own programs come first. What is behind them may be another server's.
+# The server's own programs come first in PATH. Those behind them may belong to another server.
 unless (-x (split /:/, $ENV{PATH})[0] . '/pg_resetwal')
 {
 	# As 15_repack.pl does.
@@ -35,7 +35,7 @@ is(value('SELECT count(*), count(DISTINCT xmin::text), min(xmin::text) FROM auth
 value('ALTER DATABASE template0 ALLOW_CONNECTIONS true');
 $node->safe_psql($_, 'VACUUM FREEZE') for 'template0', 'template1', 'postgres';
 
-# The next transaction has the same id, one epoch later. What became of the old one is in no log of commits any more.
+# The next transaction has the same id, one epoch later. The commit log no longer knows the fate of the old one.
 $node->stop;
 command_ok([ 'pg_resetwal', '-e', '1', '-x', $writer, '-u', $writer, $node->data_dir ], 'the ids come round');
 my $commits = $node->data_dir . '/pg_xact/0000';

@@ -66,11 +66,11 @@ my $log = log_since($seen);
 like($log, qr/\Q$hash\E/, 'the log holds the hash');
 unlike($log, qr/\Q$code\E/, 'and not the code');
 bound($node, 'SELECT * FROM code_get(code_hash(:code))', %variables);
-like(log_since($seen), qr/\Q$code\E/, 'that of a client which leaves the hash to the server does');
+like(log_since($seen), qr/\Q$code\E/, 'the log does hold the code of a client that lets the server hash it');
 $node->append_conf('postgresql.conf', "log_min_duration_statement = -1\nlog_parameter_max_length_on_error = 0");
 $node->reload;
 
-# What an added constraint refuses: what is added and removed, and the call.
+# Rows that an added constraint refuses: the statements that add and remove the constraint, and the call.
 my $put = 'SELECT code_put(:hash, :data::jsonb, :expires)';
 my $spend = 'SELECT code_put(:hash, :data::jsonb, :expires) \gset' . "\n$take \\gset taken_\n";
 my @constraints = (

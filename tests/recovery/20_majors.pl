@@ -91,7 +91,7 @@ is_first_version($restored, 'first', 'token_oauth');
 	is($there->("SELECT count(*) FROM code_get('later taken')"), 0, 'replication: and sees those that are spent');
 	is($there->("SELECT code_access_token_revoked('later-t')"), 't', 'replication: and revocations');
 
-	# The switch. Whoever is about to write on the old server ends first, and nobody writes there afterwards.
+	# The switch. Open writes on the old server end first, and nobody writes there afterwards.
 	my $late = $old->background_psql('kept');
 	$late->query_safe("BEGIN; SELECT code_put('last', '${\ grant()}', 1800000000)");
 	my $fence = IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $old->connstr('kept'), '-c',

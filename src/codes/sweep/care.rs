@@ -1,24 +1,25 @@
-//! How many rows of a sweep share a transaction.
+//! How cautious a sweep is, and so how many rows share a transaction.
 
-/// Rows that one transaction removes or retains at most.
+/// How many rows one transaction removes or retains at most.
 const BATCH: usize = 10_000;
 
-/// The same, where each row has a savepoint of its own: more than 64 would cost everybody's snapshots.
+/// The same where each row has a savepoint. With more than 64 savepoints, the snapshots of all
+/// other transactions would become slower.
 const CAREFUL_BATCH: usize = 50;
 
-/// How a sweep goes on where something fails.
+/// How cautious a sweep is. A failure makes it more cautious.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub enum Care {
-    /// Many rows in one transaction.
+    /// Many rows share a transaction.
     Bold,
-    /// Each with a savepoint of its own: where the table is not plain, or a row was refused.
+    /// Each row has a savepoint: the table is not plain, or a row was refused.
     Careful,
-    /// Each in a transaction of its own: where a commit was refused.
+    /// Each row has a transaction: a commit was refused.
     Single,
 }
 
 impl Care {
-    /// At most.
+    /// The largest batch, in rows.
     pub fn batch(self) -> usize {
         match self {
             Care::Bold => BATCH,
@@ -27,7 +28,7 @@ impl Care {
         }
     }
 
-    /// After a failure.
+    /// The next level, after a failure.
     pub fn more(self) -> Care {
         match self {
             Care::Bold => Care::Careful,

@@ -1,7 +1,8 @@
-//! What is due, at this instant, and how much of it waits for a sweep.
+//! Which rows are due now, and how many codes wait for a sweep.
 //!
-//! A live or spent code is due when it has expired. A redeemed one is evidence: the first sweep after
-//! its expiry writes `retain_from`, and it is due attesto_codes.reuse_retention after that.
+//! A live or spent code is due when it has expired. A redeemed code is evidence: the first sweep
+//! after its expiry writes `retain_from`, and the code is due attesto_codes.reuse_retention after
+//! that.
 
 use crate::error::Error;
 use crate::oauth::numeric_date::{seconds, whole_second};
@@ -10,17 +11,17 @@ use crate::table::{Code, Index, Key, Table, Walk};
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use std::ops::ControlFlow;
 
-/// What no sweep has seen yet by its expiry, then what one has retained.
+/// First the codes that no sweep has seen yet, by expiry, then those that a sweep has retained.
 pub const CODES: Index<Code> = Index {
     name: c"authorizations_sweep",
     columns: &[Code::RetainFrom, Code::ExpiresAt],
 };
-/// The instants that decide.
+/// The instants that decide whether a row is due.
 #[derive(Clone, Copy)]
 pub struct Due {
-    /// What has expired before it is due: the first instant of this second.
+    /// Rows that expired before this instant are due. It is the start of the current second.
     pub expired: i64,
-    /// What was to be retained from before it is due.
+    /// Rows whose retention began before this instant are due.
     pub retained: i64,
     pub retention: i64,
 }
@@ -37,19 +38,19 @@ impl Due {
 }
 
 impl Due {
-    /// As $1 and $2 of a query.
+    /// These instants as $1 and $2 of a query.
     pub fn arguments(self) -> [DatumWithOid<'static>; 2] {
         [self.expired, self.retained]
             .map(|timestamp| TimestampWithTimeZone::try_from(timestamp).ok().into())
     }
 }
 
-/// The codes that wait for a sweep, which removes them or retains them.
+/// The codes that wait for a sweep to remove or retain them.
 #[derive(Default)]
 pub struct Waiting {
-    /// How many; at the limit that was given there may be more.
+    /// How many. If this is the given limit, there may be more.
     pub number: i64,
-    /// Since when the first of them has, as a timestamp.
+    /// Since when the first of them has waited, as a timestamp.
     pub since: Option<i64>,
 }
 

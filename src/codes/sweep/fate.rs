@@ -1,4 +1,4 @@
-//! What a sweep does with a row that is due: it goes, or it stays as evidence.
+//! What a sweep does with a row that is due: it removes the row, or retains it as evidence.
 
 use super::due::Due;
 use crate::codes::step::is_redeemed;
@@ -11,7 +11,7 @@ use crate::table::{Code, Family, Row, Table, Token, Update, Values};
 pub enum Fate {
     Removed,
     Retained,
-    /// Somebody holds it, or it stays as it is.
+    /// Another transaction holds the row, or the row is not to be changed.
     Left,
 }
 
@@ -51,7 +51,7 @@ pub fn release(
     })
 }
 
-/// Removes the memory of a revoked family that has no more tokens to come to an end.
+/// Removes a revocation once all tokens of its family have expired.
 pub fn forget(
     revoked: &Table<Family>,
     tokens: &Table<Token>,

@@ -1,13 +1,15 @@
-//! What is due, and its removal.
+//! Sweeps: which rows are due, and their removal.
 //!
-//! A live or spent code is due when it has expired. A redeemed one is evidence: the first sweep after
-//! its expiry writes `retain_from`, and it is due attesto_codes.reuse_retention after that. So a sweep
-//! goes through nothing but what it removes or retains, by its index. Where tokens of the family
-//! expire later, `retain_from` moves on so that the code is looked at again then.
+//! A live or spent code is due when it has expired. A redeemed code is evidence: the first sweep
+//! after its expiry writes `retain_from`, and the code is due attesto_codes.reuse_retention after
+//! that. If tokens of its family expire later, the sweep moves `retain_from` on, and a later sweep
+//! looks at the code again. So a sweep reads by its index only the rows that it removes or retains.
 //!
-//! A sweep commits in batches, and ends a batch as soon as another transaction waits for a row that it
-//! holds. It waits for nobody: what somebody else holds is left to the next sweep. So is what a trigger, a foreign
-//! key or a publication does not let go.
+//! A sweep commits in batches. It ends a batch as soon as another transaction waits for a row that
+//! the batch holds. The sweep itself never waits. It leaves rows to the next sweep if they are
+//! locked, or if a trigger, a foreign key or a publication refuses the change.
+//!
+//! When a sweep runs, and in which process, is not decided here, but in worker/.
 
 mod care;
 pub mod due;
@@ -29,39 +31,39 @@ use pgrx::{log, pg_sys};
 use std::ffi::c_int;
 use std::time::Duration;
 
-/// One sweep of a database, as it lies in shared memory.
+/// One sweep of a database, as stored in shared memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sweep {
     pub database: pg_sys::Oid,
-    /// That of the tables; `None`: that of the extension, where there is one.
+    /// The schema of the tables. `None`: the schema of the extension, if the database has it.
     pub schema: Option<pg_sys::Oid>,
     pub max_rows: i64,
     pub max_time: Duration,
-    /// Seconds; `None`: as the database has it.
+    /// In seconds. `None`: the setting of the database.
     pub retention: Option<i32>,
     /// The caller's session_replication_role.
     pub replication_role: c_int,
-    /// Where an earlier one stopped.
+    /// Where an earlier sweep stopped.
     pub from: Place,
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct Swept {
-    /// Rows.
+    /// How many rows were removed.
     pub removed: i64,
-    /// Where it stopped, if it did before it was through.
+    /// Where the sweep stopped before it was finished, if it did.
     pub stopped: Option<Place>,
-    /// The first that did not let a row go.
+    /// The first refusal to let a row go.
     refusal: Option<Refusal>,
-    /// What kept it from its work.
+    /// The error that stopped the sweep.
     pub failure: Option<Report>,
 }
 
 impl Swept {
-    /// Adds up what the sweep of one database did in several visits.
+    /// Adds up the visits that one sweep of a database took.
     pub fn and_then(self, later: Swept) -> Swept {
         Swept {
             removed: self.removed + later.removed,
@@ -71,7 +73,7 @@ impl Swept {
         }
     }
 
-    /// Says in the log that rows were not let go.
+    /// Logs that some rows were not let go.
     pub fn log_refusal(&self, database: &str) {
         let Some(Refusal { pass, sqlstate }) = self.refusal else {
             return;
@@ -85,7 +87,7 @@ impl Swept {
 }
 
 impl Sweep {
-    /// Sweeps, in transactions of its own.
+    /// Sweeps in transactions of its own.
     pub fn run(&self) -> Swept {
         let schema = self
             .schema
@@ -94,7 +96,7 @@ impl Sweep {
             return Swept::default();
         };
         let mut progress = Progress::of(self);
-        // Of three tables none is swept where one is refused.
+        // If one of the three tables is refused, none is swept.
         let refused =
             or_roll_back(|| in_transaction(|| check(schema).unwrap_or_else(|error| error.raise())));
         if let Err(failure) = refused {

@@ -1,4 +1,5 @@
-//! The passes of a sweep: which rows each goes through, by which index, in batches that share a transaction.
+//! The passes of a sweep: which rows each pass reads, by which index. The rows of a batch share a
+//! transaction.
 
 use super::care::Care;
 use super::due::CODES;
@@ -20,7 +21,8 @@ const FAMILIES: Index<Family> = Index {
 };
 
 impl Pass {
-    /// Goes on, batch by batch, until there is nothing more. The place where it stopped, if the sweep was over before.
+    /// Goes on batch by batch until nothing is left. Returns the place where it stopped if the
+    /// sweep ended earlier.
     pub fn run(self, schema: pg_sys::Oid, start: i64, progress: &mut Progress) -> Option<Place> {
         let mut from = start;
         let mut changed = false;
@@ -60,7 +62,7 @@ impl Pass {
                 }
             }
         }
-        // A sweep that goes on from here must come further.
+        // The next sweep starts here and must get further.
         let stuck = from == start && !changed;
         Some(Place {
             pass: self,
@@ -68,7 +70,7 @@ impl Pass {
         })
     }
 
-    /// Goes on from a position in the index. `None`: there is nothing more.
+    /// Goes on from a position in the index. Returns `None` when nothing is left.
     fn batch(
         self,
         schema: pg_sys::Oid,
@@ -116,7 +118,7 @@ impl Pass {
     }
 }
 
-/// Whether all tables can be written, or are locked.
+/// Checks that every table is either fit for writing or locked.
 pub fn check(schema: pg_sys::Oid) -> Result<(), Error> {
     with(schema, |_: &Table<Code>| Ok(Some(())))?;
     with(schema, |_: &Table<Token>| Ok(Some(())))?;
@@ -124,7 +126,7 @@ pub fn check(schema: pg_sys::Oid) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens a table. `None` where it is locked: a sweep waits for nobody.
+/// Opens a table. Returns `None` if it is locked, because a sweep never waits.
 fn with<C: Columns, T>(
     schema: pg_sys::Oid,
     work: impl FnOnce(&Table<C>) -> Result<Option<T>, Error>,

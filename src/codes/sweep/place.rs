@@ -1,9 +1,9 @@
-//! Where a sweep is: in which pass, and how far in its index.
+//! The place of a sweep: the pass, and the position in its index.
 
 use crate::table::{Code, Columns, Family, Token};
 use std::ffi::CStr;
 
-/// The rows that a sweep goes through, in this order.
+/// The passes, in the order in which a sweep makes them.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub enum Pass {
     Retained,
@@ -22,7 +22,7 @@ impl Pass {
     }
 }
 
-/// How far a sweep is: the pass, and the position in its index.
+/// The pass that a sweep is in, and the position in its index.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub struct Place {
     pub pass: Pass,
@@ -36,8 +36,8 @@ impl Place {
     };
 }
 
-/// An error that a trigger, a foreign key or a publication raised where a row was to be removed or retained. Its
-/// message may hold a value.
+/// An error that a trigger, a foreign key or a publication raised when a row was to be removed or
+/// retained. It keeps no message, which might hold a value.
 #[derive(Clone, Copy)]
 pub struct Refusal {
     pub pass: Pass,

@@ -1,4 +1,4 @@
-//! How far a sweep is, and what it does with the row that it is at.
+//! The progress of a sweep, and its work on the current row.
 
 use super::Sweep;
 use super::care::Care;
@@ -17,32 +17,31 @@ use std::ffi::c_int;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// How long a trigger of a table may wait for a lock.
+/// How long a trigger on a table may wait for a lock.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// How far a sweep is.
 pub struct Progress {
     pub due: Due,
     pub removed: i64,
     pub max_rows: i64,
     deadline: Instant,
-    /// Rows that this batch has removed or retained.
+    /// How many rows this batch has removed or retained.
     pub changed: usize,
     pub care: Care,
-    /// The keys of those that were refused at this position, not to be tried again and again.
+    /// The keys of the rows that were refused at this position. They are not tried again.
     pub refused: HashSet<String>,
     refused_at: i64,
     /// The last row that was tried.
     pub tried: String,
     replication_role: c_int,
-    /// Who owns the table of this batch.
+    /// The owner of this batch's table.
     pub owner: Option<Owner>,
     pub refusal: Option<Refusal>,
     pub failure: Option<Report>,
 }
 
 impl Progress {
-    /// At the start of a sweep.
+    /// The state at the start of a sweep.
     pub fn of(sweep: &Sweep) -> Progress {
         Progress {
             due: Due::now(sweep.retention.unwrap_or(REUSE_RETENTION.get())),
@@ -66,8 +65,8 @@ impl Progress {
         self.removed >= self.max_rows || Instant::now() >= self.deadline
     }
 
-    /// Lets `fate` decide about the rows that `keys` name. The position at which this batch ended, if
-    /// it ended before the last of them.
+    /// Calls `fate` for the rows that `keys` name. Returns the position at which this batch ended,
+    /// if it ended before the last of them.
     pub fn walk<C: Columns>(
         &mut self,
         pass: Pass,
@@ -109,7 +108,7 @@ impl Progress {
         walked?.break_value().unwrap_or(Ok(None))
     }
 
-    /// Lets `fate` decide after a savepoint. What was refused in this sweep is left.
+    /// Calls `fate` inside a savepoint. Leaves a row that this sweep was refused before.
     fn carefully<C: Columns>(
         &mut self,
         pass: Pass,
@@ -132,14 +131,14 @@ impl Progress {
         })
     }
 
-    /// Leaves the row that was tried last, and keeps the first refusal, to be told of.
+    /// Leaves the row that was tried last, and keeps the first refusal for the log.
     pub fn refuse(&mut self, pass: Pass, failure: Failure) {
         let sqlstate = failure.sqlstate();
         self.refused.insert(std::mem::take(&mut self.tried));
         self.refusal.get_or_insert(Refusal { pass, sqlstate });
     }
 
-    /// Keeps the first failure, to be told of.
+    /// Keeps the first failure for the caller or the log.
     pub fn fail(&mut self, error: Error) {
         if let (None, Err(failure)) = (self.failure, catch(|| error.raise())) {
             let failure: Failure = failure;

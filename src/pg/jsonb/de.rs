@@ -1,4 +1,4 @@
-//! Reads a `jsonb` where it lies: strings are borrowed, and what is to be kept as it is is not looked into.
+//! Reads a `jsonb` in place: strings are borrowed, and opaque values are not looked into.
 
 use super::kept::{KEPT, kept};
 use super::layout::{Members, Value, Values};
@@ -11,19 +11,20 @@ use serde::de::{
 use serde::{de, ser};
 use std::fmt::{self, Display};
 
-/// Why a value is not read or built. Never says what the value is.
+/// Why a value cannot be read or built. No variant contains the value.
 #[derive(Debug, PartialEq)]
 pub enum Error {
-    /// What it has to be.
+    /// What the value must be.
     MustBe(String),
-    /// There is no memory for so many.
+    /// Memory ran out.
     Memory,
-    /// What no `jsonb` is, or what this format has no form for. Also for what serde says in words of its own.
+    /// The bytes are no valid `jsonb`, or this format has no form for the value. Also stands for
+    /// errors that serde words itself.
     Unfit,
 }
 
 impl Error {
-    /// An error of a member that may be null.
+    /// Adds to an error of a member that it may be null.
     fn or_null(self) -> Error {
         match self {
             Error::MustBe(what) => Error::MustBe(what + ", null or left out"),
@@ -67,7 +68,7 @@ impl std::error::Error for Error {}
 impl<'de> Deserializer<'de> for Value<'de> {
     type Error = Error;
 
-    /// Numbers are only kept: none of Rust's holds them all.
+    /// Numbers are only passed on: no Rust type holds all of them.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.kind {
             JENTRY_ISNULL => visitor.visit_unit(),

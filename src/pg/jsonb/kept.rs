@@ -1,5 +1,5 @@
-//! Values that are kept as they are: numbers of any size, and what lies however deep. From one `jsonb` to another
-//! serde hands on their bytes, under a name of our own, as serde_json does it with its raw values.
+//! Opaque values: numbers of any size, and containers of any depth. serde passes their bytes from
+//! one `jsonb` to another under a name of our own, as serde_json does with its raw values.
 
 use super::Error;
 use super::layout::Value;
@@ -10,10 +10,10 @@ use serde::ser::{Serialize, Serializer};
 use std::fmt;
 use std::iter::{Once, once};
 
-/// The name under which this format hands over a kept value.
+/// The name under which this format passes an opaque value.
 pub(super) const KEPT: &str = "$attesto_codes::Kept";
 
-/// An object that is kept as it is.
+/// An opaque object.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Object<'a>(Value<'a>);
 
@@ -49,7 +49,7 @@ impl Serialize for Object<'_> {
 
 type Parts<'a> = Once<(u32, BorrowedBytesDeserializer<'a, Error>)>;
 
-/// What a value is, and its bytes.
+/// The kind of a value, and its bytes.
 pub(super) fn kept<'a>(value: Value<'a>) -> MapDeserializer<'a, Parts<'a>, Error> {
     let bytes = BorrowedBytesDeserializer::new(value.bytes);
     MapDeserializer::new(once((value.kind, bytes)))
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Kept {
     }
 }
 
-/// For a `jsonb` alone: as text it is Spelled.
+/// Writes into a `jsonb` only. `Spelled` writes text.
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_newtype_variant(KEPT, self.kind, "", &Bytes(self.bytes))

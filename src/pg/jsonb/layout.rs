@@ -1,7 +1,11 @@
-//! How a `jsonb` lies in memory and on disk (PostgreSQL's utils/jsonb.h; the same in every major, since pg_upgrade
-//! copies it). A container is a header that says how many values it has and whether it is an object, an entry of 32
-//! bits for each value, those of the names first, and then what the values are made of, in the order of the entries.
-//! An entry says what its value is, and where it ends: as a length, or for every 32nd one as an offset.
+//! The layout of a `jsonb` in memory and on disk (PostgreSQL's utils/jsonb.h). It is the same in
+//! every major version, because pg_upgrade copies it.
+//!
+//! A container consists of a header, entries and data. The header says how many values there are,
+//! and whether the container is an object. There is an entry of 32 bits for each value; in an
+//! object, those of the names come first. An entry gives the kind of its value and where the value
+//! ends: as a length, or in every 32nd entry as an offset. The data holds the values in the order
+//! of the entries.
 
 use super::Error;
 use pgrx::pg_sys::{
@@ -9,10 +13,10 @@ use pgrx::pg_sys::{
     JENTRY_OFFLENMASK, JENTRY_TYPEMASK,
 };
 
-/// Numerics and containers begin at a multiple of this within what lies around them.
+/// Numerics and containers begin at a multiple of this within their container.
 const ALIGNMENT: usize = 4;
 
-/// A value where it lies.
+/// A value in place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Value<'a> {
     /// One of JENTRY_IS….
@@ -28,13 +32,13 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The string that it is.
+    /// The string, if the value is one.
     pub fn text(self) -> Option<&'a str> {
         let is_text = self.kind == JENTRY_ISSTRING;
         is_text.then(|| str::from_utf8(self.bytes).ok()).flatten()
     }
 
-    /// How many bytes it is.
+    /// The size in bytes.
     pub fn size(self) -> usize {
         self.bytes.len()
     }
@@ -44,14 +48,14 @@ impl<'a> Value<'a> {
         self.kind == JENTRY_ISCONTAINER && header.is_some_and(|header| header & JB_FOBJECT != 0)
     }
 
-    /// What an array holds.
+    /// The elements of an array.
     pub(super) fn elements(self) -> Result<Values<'a>, Error> {
         let (entries, data) = self.split(1)?;
         let at = 0;
         Ok(Values { entries, data, at })
     }
 
-    /// What an object holds.
+    /// The members of an object.
     pub(super) fn members(self) -> Result<Members<'a>, Error> {
         let (entries, data) = self.split(2)?;
         let (names, values) = entries.split_at(entries.len() / 2);
@@ -70,7 +74,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The entries, so many for each that the header counts, and what comes after them.
+    /// The entries, `each` per counted value, and the data.
     fn split(self, each: usize) -> Result<(&'a [[u8; 4]], &'a [u8]), Error> {
         let (header, rest) = self.bytes.split_first_chunk().ok_or(Error::Unfit)?;
         let number = (u32::from_ne_bytes(*header) & JB_CMASK) as usize * each;
@@ -79,15 +83,15 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Values that lie one after the other.
+/// Values stored one after the other.
 pub(super) struct Values<'a> {
     pub entries: &'a [[u8; 4]],
     data: &'a [u8],
-    /// Where in the data the next one begins.
+    /// Where in the data the next value begins.
     at: usize,
 }
 
-/// The names of an object, and as many values.
+/// The names of an object, and its values.
 pub(super) struct Members<'a> {
     pub names: Values<'a>,
     pub values: Values<'a>,
@@ -106,7 +110,7 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// Where a value ends that begins here.
+/// Where a value ends that begins at `at`.
 fn end(entry: [u8; 4], at: usize) -> usize {
     let entry = u32::from_ne_bytes(entry);
     let length = (entry & JENTRY_OFFLENMASK) as usize;
@@ -116,7 +120,7 @@ fn end(entry: [u8; 4], at: usize) -> usize {
     }
 }
 
-/// The first place from here on where a value of this kind may begin.
+/// The first place, from `at` on, where a value of this kind may begin.
 pub(super) fn aligned(kind: u32, at: usize) -> usize {
     match kind {
         JENTRY_ISNUMERIC | JENTRY_ISCONTAINER => at.next_multiple_of(ALIGNMENT),

@@ -1,5 +1,7 @@
-//! `jsonb` as a data format of serde. It is read where it lies and built as PostgreSQL keeps it: nothing of it
-//! becomes text on the way, and nothing can change there.
+//! `jsonb` as a data format of serde. Values are read in place and built in PostgreSQL's own
+//! layout. Nothing becomes text in between, so nothing can change on the way.
+//!
+//! The meaning of the members is not known here, but in oauth/.
 
 mod de;
 mod kept;
@@ -25,12 +27,12 @@ use pgrx::{FromDatum, IntoDatum, pg_sys};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// A whole `jsonb`: an argument or a column where it lies, or one that was built.
+/// A whole `jsonb`: an argument or a column in place, or one built here.
 #[derive(Clone)]
 pub struct Jsonb<'a>(Cow<'a, [u8]>);
 
 impl<'a> Jsonb<'a> {
-    /// Builds one of anything that is an object or an array to serde.
+    /// Builds a `jsonb` from an object or an array of serde.
     pub fn build(value: &impl Serialize) -> Result<Jsonb<'static>, Error> {
         Ok(Jsonb(ser::build(value)?.into()))
     }
@@ -39,23 +41,23 @@ impl<'a> Jsonb<'a> {
         T::deserialize(self.value())
     }
 
-    /// All of it, as one that may lie in another.
+    /// The whole as a value that may become part of another `jsonb`.
     pub fn value(&self) -> Value<'_> {
         Value::container(&self.0)
     }
 
-    /// An object that can be handed out in one jsonb with as much again and more: PostgreSQL's limit is
-    /// 256 MB.
+    /// Whether this is an object of at most 64 MB. A function may return it within a `jsonb`
+    /// several times as large, and PostgreSQL's limit is 256 MB.
     pub fn is_object_for_a_row(&self) -> bool {
         self.value().is_object() && self.size() <= 64 << 20
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the object or array is empty.
     pub fn is_empty(&self) -> bool {
         self.0.len() == size_of::<u32>()
     }
 
-    /// How many bytes it is.
+    /// The size in bytes.
     pub fn size(&self) -> usize {
         self.0.len() + pg_sys::VARHDRSZ
     }
@@ -73,7 +75,7 @@ impl FromDatum for Jsonb<'_> {
         is_null: bool,
         oid: pg_sys::Oid,
     ) -> Option<Self> {
-        // SAFETY: the caller says that this datum is a jsonb, whose bytes live as long as is said here.
+        // SAFETY: the caller says that this datum is a jsonb whose bytes live for this lifetime.
         let container = unsafe { <&[u8]>::from_polymorphic_datum(datum, is_null, oid) };
         container.map(|container| Jsonb(container.into()))
     }

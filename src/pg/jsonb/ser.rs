@@ -1,5 +1,5 @@
-//! Builds a `jsonb` as PostgreSQL would: the members of an object in its order, the shorter names first, and of two
-//! with one name the later one. What is kept as it is is copied.
+//! Builds a `jsonb` as PostgreSQL would. The members of an object are sorted, shorter names first.
+//! Of two members with the same name, the later one stays. Opaque values are copied.
 
 use super::Error;
 use super::kept::KEPT;
@@ -11,10 +11,10 @@ use pgrx::pg_sys::{
 use serde::ser::{self, Impossible, Serialize};
 use std::ops::Range;
 
-/// As many members as most grants have.
+/// Most grants have no more members.
 const USUAL: usize = 24;
 
-/// The container of an object or an array.
+/// Builds the container of an object or an array.
 pub(super) fn build(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut data = Vec::new();
     match value.serialize(Serializer::to(&mut data))? {
@@ -23,10 +23,10 @@ pub(super) fn build(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Appends a value to others, and answers what it is: one of JENTRY_IS….
+/// Appends a value to others, and returns its kind: one of JENTRY_IS….
 struct Serializer<'d> {
     data: &'d mut Vec<u8>,
-    /// What the bytes are that come next.
+    /// The kind of the opaque bytes that come next.
     kept: Option<u32>,
 }
 
@@ -48,7 +48,7 @@ impl<'d> Serializer<'d> {
     }
 }
 
-/// The methods for what this format has no form for.
+/// The methods for values that this format has no form for.
 macro_rules! unfit {
     ($($method:ident($($argument:ty),*) -> $result:ty;)*) => {
         $(fn $method(self, $(_: $argument),*) -> Result<$result, Error> {
@@ -154,17 +154,17 @@ impl<'d> ser::Serializer for Serializer<'d> {
     }
 }
 
-/// An object or array in the making.
+/// An object or array under construction.
 struct Parts<'d> {
-    /// Where it goes to in the end.
+    /// The finished container is appended here.
     container: &'d mut Vec<u8>,
-    /// A name and a value each. In an array the names are empty.
+    /// Pairs of a name and a value. In an array the names are empty.
     parts: Vec<[Part; 2]>,
-    /// What they are made of, in the order in which they came.
+    /// The bytes of the parts, in the order of arrival.
     data: Vec<u8>,
 }
 
-/// A name or value: what it is, and where in the data.
+/// A name or value: its kind, and its place in the data.
 #[derive(Clone, Copy)]
 struct Part {
     kind: u32,
@@ -179,7 +179,7 @@ const NO_NAME: Part = Part {
 };
 
 impl Part {
-    /// Where it ends if the one before it ends here.
+    /// Where the part ends if the previous part ends at `at`.
     fn end_at(self, at: usize) -> usize {
         aligned(self.kind, at) + self.range().len()
     }
@@ -207,7 +207,8 @@ impl Parts<'_> {
         Ok(())
     }
 
-    /// Sorts the members. Which of two is the later one is told by where it lies, so that no memory is needed.
+    /// Sorts the members. The place in the data tells which of two is the later one, so sorting
+    /// needs no memory.
     fn sort(&mut self) {
         let name = |[name, _]: &[Part; 2]| &self.data[name.range()];
         self.parts.sort_unstable_by(|one, other| {
@@ -225,7 +226,7 @@ impl Parts<'_> {
         });
     }
 
-    /// Writes all of it to where it goes.
+    /// Writes the header, the entries and the data.
     fn finish(self, flag: u32) -> Result<u32, Error> {
         let number = u32::try_from(self.parts.len()).map_err(|_| Error::Unfit)?;
         let sides: &[usize] = match flag {
@@ -233,7 +234,7 @@ impl Parts<'_> {
             _ => &[1],
         };
         let entries = sides.len() * self.parts.len();
-        // Each entry, and up to three bytes before what it is for.
+        // Four bytes for each entry, and up to three bytes of padding before its value.
         reserve(self.container, 4 + 8 * entries + self.data.len())?;
         append(self.container, &(number | flag).to_ne_bytes())?;
         let all = || {
@@ -294,7 +295,7 @@ impl ser::SerializeMap for Parts<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), Error> {
         let name = self.part(name)?;
-        // No two names begin at one place, though both be empty.
+        // This byte keeps two names, even two empty ones, from beginning at the same place.
         append(&mut self.data, &[0])?;
         self.push(name, NO_NAME)?;
         match name.kind {

@@ -1,5 +1,5 @@
-//! A value of a `jsonb` as it is written in a format that is text, like serde_json's. How much of that is made is
-//! for whom it is written to: one number may have 147,455 digits.
+//! Writes a value of a `jsonb` in a text format of serde, such as serde_json. The target limits how
+//! much text is made: one number may have 147,455 digits.
 
 use super::layout::Value;
 use pgrx::pg_sys::{
@@ -12,7 +12,7 @@ use serde::ser::{Error as _, Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 use std::ffi::CStr;
 
-/// A value, to be written as text.
+/// A value to be written as text.
 #[derive(Clone, Copy)]
 pub struct Spelled<'a>(pub Value<'a>);
 
@@ -51,11 +51,11 @@ impl Serialize for Spelled<'_> {
     }
 }
 
-/// A number as PostgreSQL writes it.
+/// A number in PostgreSQL's spelling.
 fn digits(number: Value) -> String {
-    // Its own header is left out here and made anew, and the copy lies where a numeric may lie.
+    // Makes the varlena header anew: the copy must be aligned like a numeric.
     let numeric = number.bytes.get(4..).into_datum();
-    // SAFETY: numeric_out takes a numeric, and answers a palloc'ed C string.
+    // SAFETY: numeric_out takes a numeric and returns a palloc'ed C string.
     let text: Option<&CStr> = unsafe { direct_function_call(numeric_out, &[numeric]) };
     text.map(CStr::to_string_lossy)
         .unwrap_or_default()

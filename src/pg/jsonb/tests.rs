@@ -1,4 +1,5 @@
-//! What is built is what PostgreSQL builds, and is read back. The regress test jsonb compares both on a server.
+//! Tests that the built bytes are those of PostgreSQL, and that they are read back. The regress
+//! test jsonb compares both on a server.
 
 use super::{Error, Jsonb, Object, Value};
 use crate::oauth::{Members, NonEmpty};
@@ -7,19 +8,19 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// `{"a": "xyz", "b": [null, true], "aa": 1.5}` as PostgreSQL keeps it on a machine with the lower byte first.
+/// `{"a": "xyz", "b": [null, true], "aa": 1.5}` as PostgreSQL stores it on a little-endian machine.
 const OBJECT: [u32; 16] = [
-    // An object of three.
+    // An object of three members.
     0x2000_0003,
     // The names: the first one ends at 1, the others have 1 and 2 bytes.
     0x8000_0001,
     0x0000_0001,
     0x0000_0002,
-    // A string of 3 bytes, a container of 12 after one byte that is left out, and a number of 10.
+    // A string of 3 bytes, one byte of padding and a container of 12 bytes, a number of 10 bytes.
     0x0000_0003,
     0x5000_000d,
     0x1000_000a,
-    // What they are made of: abaa xyz, and the left out byte.
+    // The data: abaa, xyz and the padding.
     u32::from_le_bytes(*b"abaa"),
     u32::from_le_bytes(*b"xyz\0"),
     // An array of two: null, which ends at 0, and true.
@@ -33,7 +34,6 @@ const OBJECT: [u32; 16] = [
     0,
 ];
 
-/// The bytes of OBJECT.
 fn object() -> Vec<u8> {
     let mut bytes: Vec<u8> = OBJECT.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.truncate(58);
@@ -145,7 +145,7 @@ fn empty_ones_are_read_back() {
     assert_eq!(built(&empty).read(), Ok(empty));
 }
 
-/// What a value of this type has to be.
+/// What the refusal says that a value of this type must be.
 fn must_be<'a, T: Deserialize<'a>>(jsonb: &'a Jsonb) -> String {
     match jsonb.read::<T>() {
         Err(Error::MustBe(what)) => what,

@@ -45,7 +45,7 @@ ORDER BY pg_get_indexdef(indexrelid) COLLATE "C";
 SELECT relname, relkind, relpersistence, relrowsecurity, relhasrules, relhastriggers, relreplident
 FROM tables ORDER BY relname COLLATE "C";
 
--- Who else than the owner has a right: nobody.
+-- Roles other than the owner that have a right: none.
 SELECT p.proname, a.grantee, a.privilege_type
 FROM functions p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner;
 SELECT t.relname, a.grantee, a.privilege_type

@@ -6,7 +6,7 @@ SELECT code_revoke_family('f');
 SELECT code_record_access_token('f', 'born expired', 1);
 SELECT jti, revoked_at IS NOT NULL AS revoked, code_access_token_revoked(jti) AS answer FROM authorization_access_tokens ORDER BY jti;
 
--- To the second: tried again where a second ends in the middle of it.
+-- To the second. Tried again if a second ends during the test.
 DO $$
 DECLARE now bigint; this boolean; next boolean;
 BEGIN

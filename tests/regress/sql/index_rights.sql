@@ -1,4 +1,4 @@
--- What an index computes is computed with the rights of the table's owner, also where a worker writes, who connects as a superuser.
+-- The functions in an index run with the rights of the table's owner, also when a worker writes, which connects as a superuser.
 \set SHOW_CONTEXT never
 SELECT current_user AS superuser \gset
 CREATE ROLE regress_owner;

@@ -1,4 +1,4 @@
--- A grant whose members nest deeper than the stack allows is stored all the same: what is kept is not looked into.
+-- A grant whose members nest deeper than the stack allows can be stored, because opaque values are not looked into.
 CREATE TABLE grants AS
 SELECT depth, format('{"client_id": "c", "subject": "s", "redirect_uri": "r", "x": %s%s}',
   repeat('[', depth), repeat(']', depth))::jsonb AS data

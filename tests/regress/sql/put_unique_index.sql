@@ -21,7 +21,7 @@ SELECT code_record_access_token('f', 'the-jti', 1800000000);
 CREATE UNIQUE INDEX by_family ON authorization_access_tokens (family_id);
 SELECT code_record_access_token('f', 'another', 1800000000);
 DROP INDEX by_family;
--- Nor do the other constraints tell a value, also where a take meets them.
+-- The errors of other constraints tell no value either, also when a take meets them.
 ALTER TABLE authorizations ADD CONSTRAINT one_a_subject EXCLUDE USING btree (subject WITH =);
 SELECT code_put('another', :'grant', 1800000000);
 ALTER TABLE authorizations DROP CONSTRAINT one_a_subject;

@@ -28,7 +28,7 @@ ROLLBACK;
 SELECT code_hash, consumed_at IS NOT NULL AS spent, replayed_at IS NOT NULL AS replayed FROM authorizations ORDER BY 1;
 SELECT code_hash, code_mark_consumed(code_hash, '{"n": 1}') FROM authorizations ORDER BY 1;
 
--- It is redeemed all the same, the first meta stays, and every later mark says so again.
+-- The code is redeemed nevertheless. The first meta stays, and every later mark answers the same.
 SELECT code_hash, code_mark_consumed(code_hash, '{"n": 2}') FROM authorizations ORDER BY 1;
 SELECT code_hash, consumed_success, consumed_meta FROM authorizations ORDER BY 1;
 SELECT status, meta FROM code_take('rolled back');
@@ -42,7 +42,7 @@ SELECT code_mark_consumed('again');
 ROLLBACK;
 SELECT code_mark_consumed('again');
 
--- Nor is it forgotten where the presentation came after a mark, which then is not the first.
+-- A later mark also answers replayed if the code was presented after the first mark.
 SELECT code_put('reused', :'grant', 4102444800);
 SELECT status FROM code_take('reused');
 SELECT code_mark_consumed('reused');

@@ -4,7 +4,7 @@ CREATE EXTENSION dblink;
 SELECT dblink_connect('listener', format('host=%s port=%s dbname=%s user=%s',
   split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), current_database(), current_user));
 SELECT dblink_exec('listener', 'LISTEN attesto_codes_reuse');
--- What the listener was told: all of it up to the word "end", which is sent last.
+-- The notifications that the listener got, up to the word "end", which is sent last.
 CREATE FUNCTION pg_temp.told() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE notice text;
 BEGIN

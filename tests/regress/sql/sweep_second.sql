@@ -1,6 +1,6 @@
 -- Strictly later than its time: nothing goes in the second in which it expires, or in which its retention ends.
 SET attesto_codes.reuse_retention = '100s';
--- Tried again where a second ends in the middle of it. The rows are committed: a sweep sees no others.
+-- Tried again if a second ends during the test. The rows are committed, because a sweep sees no others.
 DO $$
 DECLARE
   data CONSTANT jsonb := '{"client_id": "c", "subject": "s", "redirect_uri": "r"}';

@@ -1,4 +1,4 @@
--- While a worker writes, the caller holds no lock of the table: who waits for it would wait for the caller, and the worker for him.
+-- While a worker writes, the caller holds no lock on the table. A backend that waits for the table would otherwise wait for the caller, and the worker would wait behind that backend.
 \set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
 SELECT count(code_put(h, :'grant', 4102444800)) FROM unnest('{alone,inside,marked}'::text[]) h;
 SELECT status FROM code_take('marked');

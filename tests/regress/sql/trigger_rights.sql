@@ -1,4 +1,4 @@
--- A trigger has the rights of the owner of its table and no way to more, whoever calls and whichever process writes.
+-- A trigger has the rights of its table's owner and cannot get more, whichever role calls and whichever process writes.
 \set SHOW_CONTEXT never
 \set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r", "family_id": "f"}'
 SELECT current_user AS superuser \gset
@@ -57,7 +57,7 @@ BEGIN
   END LOOP;
 END $$;
 CALL hostile.add_triggers(:'superuser');
--- What was tried since the last look, and what came of it.
+-- The attempts since the last look, and their results.
 CREATE FUNCTION hostile.tried(OUT moment text, OUT who name, OUT super boolean, OUT answers text[], OUT done text) RETURNS SETOF record SECURITY DEFINER LANGUAGE sql AS $$
   WITH tried AS (DELETE FROM hostile.log RETURNING *)
   SELECT moment, who, super, array_agg(DISTINCT answer ORDER BY answer), string_agg(DISTINCT statement, '; ') FILTER (WHERE answer = 'done') FROM tried GROUP BY 1, 2, 3 ORDER BY 1, 2 $$;
@@ -75,7 +75,7 @@ SELECT code_mark_consumed('a');
 COMMIT;
 SELECT current_user;
 SELECT * FROM hostile.tried();
--- A take as a statement of its own, whoever calls.
+-- A take as a statement of its own, by each role.
 SELECT status FROM code_take('b');
 SELECT * FROM hostile.tried();
 SET SESSION AUTHORIZATION :superuser;
@@ -98,7 +98,7 @@ SET SESSION AUTHORIZATION regress_caller;
 SELECT code_sweep();
 SELECT * FROM hostile.tried();
 
--- A deferred one in the caller's own transaction: before PostgreSQL 18 it runs as who commits, and so with no more rights than the owner or the caller has.
+-- A deferred trigger in the caller's own transaction. Before PostgreSQL 18 it runs as the role that commits, and so with no more rights than the owner or the caller has.
 \c - :superuser
 DROP TRIGGER a ON authorizations;
 DROP TRIGGER b ON authorizations;

@@ -1,4 +1,4 @@
--- A presentation inside a trigger of one of our tables raises 25001, whoever fires the trigger and whenever. In a trigger of another table it works as in any function.
+-- A presentation inside a trigger on one of our tables raises 25001, whichever statement fires the trigger, and whenever. In a trigger on another table it works as in any function.
 \set SHOW_CONTEXT never
 \set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
 SELECT count(code_put(h, :'grant', 4102444800)) FROM unnest('{other,live,spent,marked,undone}'::text[]) h;

@@ -24,7 +24,7 @@ BEGIN
   INSERT INTO public.audit SELECT line.*;
   RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $$;
--- Before PostgreSQL 18 one that is deferred runs as who commits.
+-- Before PostgreSQL 18, a deferred trigger runs as the role that commits.
 CREATE FUNCTION see_deferred() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO public.audit VALUES (TG_OP || ' ' || TG_TABLE_NAME, 'deferred', NULL, NULL, NULL, 'regress_owner');

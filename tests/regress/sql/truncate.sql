@@ -1,4 +1,4 @@
--- Who empties the tables, as test suites do between two tests, ends the run of the codes that a crash spends: the next put begins another one, also in the session that knew the old one.
+-- A TRUNCATE of the tables, as in test suites between two tests, ends the run of the codes that a crash spends. The next put begins another run, also in the session that knew the old one.
 \set grant '{"client_id": "c", "subject": "s", "redirect_uri": "r"}'
 SELECT current_user AS superuser \gset
 CREATE EXTENSION dblink;
