@@ -9,20 +9,20 @@
 
 use crate::codes::counters::{self, Counter};
 use crate::codes::families;
-use crate::codes::lifecycle::{self, Entry, Marked, Taken};
+use crate::codes::lifecycle::{self, Entry, Grant, Inspected, Marked, Taken};
 use crate::codes::statistics::{self, Statistics};
 use crate::codes::sweep::{Place, Sweep};
 use crate::commit::savepoint::{note_put, own};
 use crate::error::Error;
-use crate::oauth::grant::Grant;
-use crate::oauth::{Identifier, digest};
-use crate::pg::backend::{database, database_name, is_read_only, schema_of};
+use crate::oauth::{Identifier, digest, grant, numeric_date};
+use crate::pg::backend::{database, database_name, is_read_only, now, random_bytes, schema_of};
 use crate::pg::jsonb::Jsonb;
 use crate::pg::result_row::ResultRow;
 use crate::pg::session::replication_role;
 use crate::settings::session_retention;
 use crate::table::{Access, Code, Family, Table, Token};
 use crate::{commit, worker};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::time::Duration;
@@ -40,18 +40,9 @@ fn code_put(
     let code_hash = key(code_hash)?;
     let data = data.ok_or(Error::Null("data"))?;
     let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
-    if !data.is_object_for_a_row() {
-        return Err(Error::Data.into());
-    }
-    let grant = Grant::read(data.value()).map_err(Error::from)?;
+    let grant = grant(&data)?;
     writable("code_put()")?;
-    Table::with(fcinfo, Access::Write, |table| {
-        lifecycle::put(table, code_hash, grant, expires_at)?;
-        note_put(table, code_hash);
-        Ok(())
-    })?;
-    counters::add(Counter::Puts, 1);
-    Ok(())
+    Ok(put(fcinfo, code_hash, grant, expires_at)?)
 }
 
 /// Returns the entry of a live code without spending it, or no row if there is no such code.
@@ -71,6 +62,60 @@ fn code_get(
         Some(entry) => ResultRow::one([entry.data.into_datum(), entry.expires_at.into_datum()]),
         None => ResultRow::none(),
     })
+}
+
+/// Any stored code, without presenting it; no row where there is none. Looks neither at the expiry nor
+/// at revocations. Read-only.
+///
+/// Errors: 22004, 22023.
+#[pg_extern(sql = false)]
+fn code_inspect(
+    code_hash: Option<&str>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<ResultRow<4>, ErrorReport> {
+    let code_hash = key(code_hash)?;
+    let inspected = Table::with(fcinfo, Access::Read, |table| {
+        lifecycle::inspect(table, code_hash, own(table, code_hash))
+    })?;
+    let row = |Inspected {
+                   status,
+                   entry,
+                   meta,
+               }| {
+        ResultRow::one([
+            status.into_datum(),
+            entry.data.into_datum(),
+            entry.expires_at.into_datum(),
+            meta.into_datum(),
+        ])
+    };
+    Ok(inspected.map_or_else(ResultRow::none, row))
+}
+
+/// Makes a code of 256 random bits, stores its hash as code_put does, and answers the code, which is
+/// stored nowhere. `expires_in` is in seconds, 1 to 600 (RFC 6749, section 4.1.2). A grant without a
+/// family gets a new one.
+///
+/// Errors: 22004, 22023, 25006.
+#[pg_extern]
+fn code_issue(
+    data: Option<Jsonb>,
+    expires_in: default!(Option<i32>, 60),
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<String, ErrorReport> {
+    let data = data.ok_or(Error::Null("data"))?;
+    let expires_in = expires_in.ok_or(Error::Null("expires_in"))?;
+    if !(1..=600).contains(&expires_in) {
+        return Err(Error::ExpiresIn.into());
+    }
+    let mut grant = grant(&data)?;
+    writable("code_issue()")?;
+    let (code, family_id) = (secret::<32>()?, secret::<16>()?);
+    grant.family_id = grant.family_id.or(Identifier::new(&family_id));
+    let code_hash = digest::hash(&code);
+    let expires_at = numeric_date::from_timestamp(now()) + i64::from(expires_in);
+    put(fcinfo, &code_hash, grant, expires_at)?;
+    Ok(code)
 }
 
 /// Presents a code and spends it. Only one call ever gets `ok` (RFC 6749, section 4.1.2; RFC 9700,
@@ -172,7 +217,7 @@ fn code_record_access_token(
     let jti = identifier(jti, "jti")?;
     let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
     writable("code_record_access_token()")?;
-    Ok(with_families(fcinfo, |families, tokens| {
+    Ok(with_families(fcinfo, Access::Write, |families, tokens| {
         families::record(families, tokens, family_id, jti, expires_at)
     })?)
 }
@@ -188,7 +233,7 @@ fn code_revoke_family(
 ) -> Result<i64, ErrorReport> {
     let family_id = identifier(family_id, "family_id")?;
     writable("code_revoke_family()")?;
-    Ok(with_families(fcinfo, |families, tokens| {
+    Ok(with_families(fcinfo, Access::Write, |families, tokens| {
         families::revoke(families, tokens, family_id)
     })?)
 }
@@ -202,8 +247,22 @@ fn code_access_token_revoked(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<bool, ErrorReport> {
     let jti = identifier(jti, "jti")?;
-    Ok(Table::with(fcinfo, Access::Read, |tokens| {
-        Ok(families::is_revoked(tokens, jti))
+    Ok(with_families(fcinfo, Access::Read, |families, tokens| {
+        families::is_token_revoked(families, tokens, jti)
+    })?)
+}
+
+/// Whether a family is revoked, for the endpoint that refreshes tokens. Read-only.
+///
+/// Errors: 22004, 22023.
+#[pg_extern(stable)]
+fn code_family_revoked(
+    family_id: Option<&str>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<bool, ErrorReport> {
+    let family_id = identifier(family_id, "family_id")?;
+    Ok(Table::with(fcinfo, Access::Read, |families| {
+        families::is_family_revoked(families, family_id)
     })?)
 }
 
@@ -325,6 +384,34 @@ fn code_hash(code: Option<&str>) -> Result<String, ErrorReport> {
     Ok(digest::hash(code.ok_or(Error::Null("code"))?))
 }
 
+fn grant<'a>(data: &'a Jsonb) -> Result<Grant<'a>, Error> {
+    match data.is_object_for_a_row() {
+        true => Ok(grant::Grant::read(data.value())?),
+        false => Err(Error::Data),
+    }
+}
+
+fn put(
+    function: pg_sys::FunctionCallInfo,
+    code_hash: &str,
+    grant: Grant,
+    expires_at: i64,
+) -> Result<(), Error> {
+    Table::with(function, Access::Write, |table| {
+        lifecycle::put(table, code_hash, grant, expires_at)?;
+        note_put(table, code_hash);
+        Ok(())
+    })?;
+    counters::add(Counter::Puts, 1);
+    Ok(())
+}
+
+/// N random bytes, as base64url without padding.
+fn secret<const N: usize>() -> Result<String, Error> {
+    let bytes = random_bytes::<N>().ok_or(Error::NoRandom)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
 /// To the store, a code_hash is any string of 1 to 255 bytes.
 fn key(code_hash: Option<&str>) -> Result<&str, Error> {
     let code_hash = code_hash.ok_or(Error::Null("code_hash"))?;
@@ -337,10 +424,11 @@ fn key(code_hash: Option<&str>) -> Result<&str, Error> {
 /// Opens the two tables of families for writing.
 fn with_families<T>(
     function: pg_sys::FunctionCallInfo,
+    access: Access,
     work: impl FnOnce(&Table<Family>, &Table<Token>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    Table::with(function, Access::Write, |families| {
-        Table::with(function, Access::Write, |tokens| work(families, tokens))
+    Table::with(function, access, |families| {
+        Table::with(function, access, |tokens| work(families, tokens))
     })
 }
 

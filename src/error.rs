@@ -39,6 +39,10 @@ pub enum Error {
     NoSweeper,
     /// The background worker of code_sweep ended without an answer.
     SweepEnded,
+    /// expires_in is not 1 to 600 seconds.
+    ExpiresIn,
+    /// The server has no source of random bytes.
+    NoRandom,
     /// max_rows is not positive.
     MaxRows,
     /// An identifier is empty or over 1024 bytes.
@@ -191,6 +195,18 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "the background worker that sweeps ended without an answer".into(),
             "Some rows may have been removed.".into(),
             "Call code_sweep again.",
+        ),
+        Error::ExpiresIn => (
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "invalid expires_in".into(),
+            "The argument \"expires_in\" must be 1 to 600 seconds.".into(),
+            "Pass how long the code is to live; a minute is plenty.",
+        ),
+        Error::NoRandom => (
+            ERRCODE_INTERNAL_ERROR,
+            "the server has no random bytes".into(),
+            "PostgreSQL could not read any from the operating system.".into(),
+            "Try again; if it goes on, look at the operating system's source of randomness.",
         ),
         Error::MaxRows => (
             ERRCODE_INVALID_PARAMETER_VALUE,

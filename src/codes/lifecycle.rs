@@ -1,7 +1,7 @@
 //! The life of a code: put makes it live, the first take spends it, and mark makes it redeemed.
 
 use super::step::{Step, is_live, is_redeemed};
-use super::{reuse, runs};
+use super::{families, reuse, runs};
 use crate::error::Error;
 use crate::oauth::grant::{self, Confirmation};
 use crate::oauth::{Identifier, List, Members, NonEmpty, S256, numeric_date};
@@ -123,6 +123,34 @@ pub enum Presented {
     Ordered(Step, Taken),
 }
 
+/// The entry of any stored code, with its state.
+pub struct Inspected {
+    pub status: &'static str,
+    pub entry: Entry,
+    /// What is known of its redemption, if it is redeemed.
+    pub meta: Option<Jsonb<'static>>,
+}
+
+/// Looks at a code without presenting it.
+pub fn inspect(codes: &Codes, code_hash: &str, own: Own) -> Result<Option<Inspected>, Error> {
+    let Some(row) = codes.find(code_hash) else {
+        return Ok(None);
+    };
+    let (status, meta) = if is_redeemed(&row) {
+        ("redeemed", Some(reuse::redemption(&row)?))
+    } else if is_live(&row) && !own.spent && !runs::is_over(codes, &row)? {
+        ("live", None)
+    } else {
+        ("spent", None)
+    };
+    let entry = entry(&row)?;
+    Ok(Some(Inspected {
+        status,
+        entry,
+        meta,
+    }))
+}
+
 /// Presents a code. Calls `write` with the step that is due, and `write` makes it last. An answer
 /// is given only when nothing is left to write.
 pub fn take(
@@ -138,7 +166,7 @@ pub fn take(
         if is_live(&row) && runs::is_over(codes, &row)? {
             return Ok(Presented::Answered(Taken::Error));
         }
-        let answer = answer(&row)?;
+        let answer = answer(codes, &row, code_hash)?;
         let Some(step) = Step::of(&row) else {
             return Ok(Presented::Answered(answer));
         };
@@ -152,9 +180,12 @@ pub fn take(
     Err(Error::Locked)
 }
 
-fn answer(row: &Row<Code>) -> Result<Taken, Error> {
+fn answer(codes: &Codes, row: &Row<Code>, code_hash: &str) -> Result<Taken, Error> {
     if is_live(row) {
-        entry(row).map(Taken::Ok)
+        match families::is_code_revoked(codes, row, code_hash)? {
+            true => Ok(Taken::Error),
+            false => entry(row).map(Taken::Ok),
+        }
     } else if is_redeemed(row) {
         reuse::redemption(row).map(Taken::Consumed)
     } else {

@@ -60,7 +60,7 @@ pub fn is_over(codes: &Table<Code>, row: &Row<Code>) -> Result<bool, Error> {
 /// Concurrent first transactions may each begin a run. Either run is as good, and neither
 /// transaction waits.
 fn begin(runs: &Table<Run>) -> Result<String, Error> {
-    let [name @ .., _, _, _, _, _, _, _, _] = random_bytes().ok_or(Error::Damaged)?;
+    let name = random_bytes::<8>().ok_or(Error::NoRandom)?;
     let name = URL_SAFE_NO_PAD.encode(name);
     let run = Values::default()
         .set(Run::StartedAt, now())

@@ -3,10 +3,7 @@
 
 use super::session::set_for_good;
 use super::transaction::{is_cancellable, milliseconds};
-use pgrx::{
-    IntoDatum, PgMemoryContexts, Spi, Uuid, direct_function_call, direct_function_call_as_datum,
-    pg_guard, pg_sys,
-};
+use pgrx::{IntoDatum, PgMemoryContexts, Spi, direct_function_call_as_datum, pg_guard, pg_sys};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -189,10 +186,10 @@ pub fn now() -> i64 {
 }
 
 /// Random bytes that nobody can guess, or `None` if the server has no source of them.
-pub fn random_bytes() -> Option<[u8; 16]> {
-    // SAFETY: takes no arguments.
-    let uuid: Option<Uuid> = unsafe { direct_function_call(pg_sys::gen_random_uuid, &[]) };
-    uuid.map(|uuid| *uuid.as_bytes())
+pub fn random_bytes<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: fills the buffer, which has N bytes.
+    unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) }.then_some(bytes)
 }
 
 /// Sends a NOTIFY when the transaction commits.

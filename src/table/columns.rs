@@ -73,6 +73,7 @@ pub enum Token {
 pub enum Family {
     RevokedAt,
     FamilyId,
+    Revocation,
 }
 
 impl Columns for Code {
@@ -138,9 +139,9 @@ impl Columns for Token {
 
 impl Columns for Family {
     const TABLE: &'static CStr = c"authorization_revoked_families";
-    const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID];
-    const NOT_NULL: &'static [Family] = &[Family::RevokedAt, Family::FamilyId];
-    const KEY: Family = Family::FamilyId;
+    const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID, TEXTOID];
+    const NOT_NULL: &'static [Family] = &[Family::RevokedAt, Family::FamilyId, Family::Revocation];
+    const KEY: Family = Family::Revocation;
     const CHANGES: usize = 0;
     fn position(self) -> usize {
         self as usize

@@ -2,7 +2,6 @@
 
 use super::row::{Row, Slot, Values};
 use super::{Columns, LockWait, Table, Update};
-use crate::oauth::digest;
 use pgrx::{check_for_interrupts, pg_sys};
 use std::ptr;
 use std::slice;
@@ -186,12 +185,4 @@ pub fn is_awaited() -> bool {
         xid != pg_sys::InvalidTransactionId
             && pg_sys::LockHasWaiters(&tag, pg_sys::ExclusiveLock as _, false)
     }
-}
-
-/// Prevents conflicting locks of the same key of the table until this transaction ends, whether a
-/// row with this key exists or not. Two keys may share a lock.
-pub fn lock_key<C: Columns>(table: &Table<C>, key: &str, mode: u32) {
-    let number = pg_sys::Oid::from(digest::number(key));
-    // SAFETY: only this extension takes object locks with the oid of its own table.
-    unsafe { pg_sys::LockDatabaseObject(table.oid(), number, 0, mode as pg_sys::LOCKMODE) };
 }

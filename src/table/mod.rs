@@ -25,7 +25,7 @@ mod tuple;
 mod write;
 
 pub use self::columns::{Code, Columns, Family, Run, Token};
-pub use self::lock::{is_awaited, lock_key};
+pub use self::lock::is_awaited;
 pub use self::row::{Row, Values};
 pub use self::scan::{Index, Key, Walk};
 pub use self::trigger::is_in_trigger;
@@ -292,6 +292,11 @@ impl<C: Columns> Table<C> {
     pub fn owner(&self) -> Owner {
         // SAFETY: rel is open.
         unsafe { shape::owner(self.rel) }
+    }
+
+    /// Whether it has no block, and so no row.
+    pub fn is_empty(&self) -> bool {
+        self.blocks() == 0
     }
 
     /// The size in blocks.

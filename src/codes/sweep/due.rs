@@ -24,7 +24,13 @@ pub struct Due {
     /// Rows whose retention began before this instant are due.
     pub retained: i64,
     pub retention: i64,
+    /// Revocations before this instant are due. A transaction that records a token may be open for
+    /// as long as an hour.
+    pub revoked: i64,
 }
+
+/// Seconds for which a revocation is kept at least.
+const REVOCATION: i32 = 3600;
 
 impl Due {
     pub fn now(retention: i32) -> Due {
@@ -33,6 +39,7 @@ impl Due {
             expired,
             retained: expired - retention,
             retention,
+            revoked: expired - retention.max(seconds(REVOCATION)),
         }
     }
 }

@@ -103,7 +103,7 @@ impl Pass {
                     })
                 }
                 Pass::Families => with(schema, |revoked| {
-                    let keys = vec![Key::from(1, position), Key::before(1, due.retained)];
+                    let keys = vec![Key::from(1, position), Key::before(1, due.revoked)];
                     progress.walk(
                         self,
                         revoked,

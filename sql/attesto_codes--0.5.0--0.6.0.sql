@@ -1,0 +1,45 @@
+-- 0.6.0: revocation is a fact of the family. Everything here makes what sql/attesto_codes--0.6.0.sql makes for a new installation.
+ALTER TABLE @extschema@.authorization_revoked_families
+  DROP CONSTRAINT authorization_revoked_families_pkey,
+  ADD COLUMN revocation text COLLATE pg_catalog."C" DEFAULT pg_catalog.gen_random_uuid()::pg_catalog.text PRIMARY KEY;
+CREATE INDEX authorization_revoked_families_family
+  ON @extschema@.authorization_revoked_families (family_id);
+
+CREATE FUNCTION @extschema@.code_inspect(code_hash text)
+RETURNS TABLE (status text, data jsonb, expires_at bigint, meta jsonb)
+STABLE ROWS 1
+LANGUAGE c AS 'MODULE_PATHNAME', 'code_inspect_wrapper';
+
+CREATE FUNCTION @extschema@.code_issue(data jsonb, expires_in integer DEFAULT 60)
+RETURNS text
+LANGUAGE c AS 'MODULE_PATHNAME', 'code_issue_wrapper';
+
+CREATE FUNCTION @extschema@.code_family_revoked(family_id text)
+RETURNS boolean
+STABLE
+LANGUAGE c AS 'MODULE_PATHNAME', 'code_family_revoked_wrapper';
+
+COMMENT ON TABLE @extschema@.authorization_revoked_families IS
+  'Revocations of families, one row each. A family is revoked while it has a row here, and so are its tokens and its live codes. Only the functions of attesto_codes write to it.';
+COMMENT ON COLUMN @extschema@.authorization_revoked_families.revoked_at IS
+  'When the family was revoked.';
+COMMENT ON COLUMN @extschema@.authorization_revoked_families.revocation IS
+  'A random name of the revocation.';
+COMMENT ON INDEX @extschema@.authorization_revoked_families_family IS
+  'Leads to the revocations of a family.';
+COMMENT ON COLUMN @extschema@.authorization_access_tokens.revoked_at IS
+  'When the token was revoked, if its family was revoked before it was recorded. NULL: it is revoked if its family is.';
+COMMENT ON FUNCTION @extschema@.code_inspect(text) IS
+  'Returns any stored code without presenting it: status live, spent or redeemed, its entry, and if it is redeemed the meta of its redemption. No row if there is no such code. Read-only.';
+COMMENT ON FUNCTION @extschema@.code_issue(jsonb, integer) IS
+  'Makes a random code, stores its hash as code_put does, and returns the code. It is live for expires_in seconds, 1 to 600. A grant without a family_id gets a new one.';
+COMMENT ON FUNCTION @extschema@.code_family_revoked(text) IS
+  'Returns whether a family is revoked. Read-only.';
+COMMENT ON FUNCTION @extschema@.code_revoke_family(text) IS
+  'Revokes a family: its access tokens, those that are recorded for it later, and its live codes. Returns how many tokens that have not expired were not revoked before.';
+
+REVOKE ALL ON FUNCTION
+  @extschema@.code_inspect(text),
+  @extschema@.code_issue(jsonb, integer),
+  @extschema@.code_family_revoked(text)
+FROM PUBLIC;
