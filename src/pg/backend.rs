@@ -258,8 +258,21 @@ pub fn pause(time: Duration) -> bool {
     }
 }
 
-/// Does `work`, which begins no transaction, and frees the memory that PostgreSQL allocated for it.
-pub fn freed_afterwards(work: impl FnOnce()) {
-    // SAFETY: `work` returns nothing that lies in the context. Dropping the context deletes it.
-    unsafe { PgMemoryContexts::new("attesto_codes").switch_to(|_| work()) };
+/// Memory for work that is done again and again.
+pub struct Scratch(PgMemoryContexts);
+
+impl Scratch {
+    /// To be made once: its name stays in memory for as long as the process lives.
+    pub fn new() -> Scratch {
+        Scratch(PgMemoryContexts::new("attesto_codes"))
+    }
+
+    /// Does `work`, which begins no transaction, and frees the memory that PostgreSQL allocated for it.
+    pub fn freed_afterwards(&mut self, work: impl FnOnce()) {
+        // SAFETY: `work` returns nothing that lies in the context.
+        unsafe {
+            self.0.switch_to(|_| work());
+            self.0.reset();
+        }
+    }
 }

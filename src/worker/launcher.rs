@@ -5,7 +5,7 @@
 use super::{PATIENCE, oneshot};
 use crate::codes::sweep::{Place, Sweep, Swept};
 use crate::error::Error;
-use crate::pg::backend::{self, connect, freed_afterwards, is_in_binary_upgrade, pause};
+use crate::pg::backend::{self, Scratch, connect, is_in_binary_upgrade, pause};
 use crate::pg::session::{reload, replication_role};
 use crate::pg::shared_counters;
 use crate::pg::transaction::in_transaction;
@@ -50,6 +50,7 @@ pub fn init() {
 /// Sends sweepers as long as the process lives.
 pub fn launch() {
     connect(None, PATIENCE);
+    let mut round = Scratch::new();
     let mut last = Instant::now();
     loop {
         let left = match SWEEP_INTERVAL.get() {
@@ -61,7 +62,7 @@ pub fn launch() {
         if left.is_zero() {
             last = Instant::now();
             let databases = open_databases();
-            freed_afterwards(|| sweep_all(databases));
+            round.freed_afterwards(|| sweep_all(databases));
         } else {
             pause(left);
         }
