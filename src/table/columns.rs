@@ -69,6 +69,7 @@ pub enum Token {
 }
 
 /// `authorization_revoked_families`: one row per revoked family.
+#[allow(clippy::enum_variant_names)] // These are the names of the columns.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Family {
     RevokedAt,
