@@ -23,6 +23,13 @@ SELECT code_mark_consumed('SECRET-spent', '{"token": "SECRET"}');
 SELECT code_record_access_token('f', 'SECRET-12345', 4102444800);
 SELECT code_record_access_token('f', 'j', 4102444800);
 SELECT code_revoke_family('f');
+SELECT code_record_access_token('f', 'SECRET', 4102444800);
+-- Of a family that is revoked while the token is recorded: first stored, then changed.
+CREATE FUNCTION revoke() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM public.code_revoke_family(NEW.family_id); RETURN NULL; END $$;
+CREATE TRIGGER t AFTER INSERT ON authorization_access_tokens FOR EACH ROW EXECUTE FUNCTION revoke();
+SELECT code_record_access_token('late', 'SECRET', 4102444800);
+DROP TRIGGER t ON authorization_access_tokens;
+DROP FUNCTION revoke;
 SELECT code_revoke_family('SECRET');
 SET attesto_codes.codes_survive_crash = off;
 SELECT code_put('SECRET-new', :'grant', 4102444800);
@@ -113,4 +120,4 @@ SELECT * FROM pg_temp.error('SELECT code_put($1, $2, 4102444800)', 's', 'SECRET-
 ALTER TABLE authorizations ALTER family_id DROP NOT NULL;
 ALTER TABLE authorizations DROP CONSTRAINT one_a_nonce, DROP CONSTRAINT one_spent, DROP CONSTRAINT one_redeemed;
 ALTER TABLE authorization_access_tokens DROP CONSTRAINT one_a_family;
-TRUNCATE authorizations, authorization_access_tokens;
+TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;

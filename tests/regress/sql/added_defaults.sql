@@ -5,12 +5,12 @@ ALTER TABLE authorizations ALTER expires_at SET DEFAULT now(), ALTER inserted_at
   ALTER nonce SET DEFAULT 'x', ALTER family_id SET DEFAULT 'x', ALTER claims SET DEFAULT '{"admin": true}', ALTER extra SET DEFAULT '{"x": 1}', ALTER consumed_meta SET DEFAULT '{"x": 1}',
   ALTER replayed_at SET DEFAULT now(), ALTER reused_at SET DEFAULT now(), ALTER retain_from SET DEFAULT '2000-01-01', ALTER run SET DEFAULT 'x';
 ALTER TABLE authorization_access_tokens ALTER revoked_at SET DEFAULT now(), ALTER expires_at SET DEFAULT '2000-01-01', ALTER family_id SET DEFAULT 'x';
-ALTER TABLE authorization_revoked_families ALTER revoked_at SET DEFAULT '2000-01-01';
+ALTER TABLE authorization_revoked_families ALTER revoked_at SET DEFAULT '2000-01-01', ALTER revocation SET DEFAULT 'x';
 ALTER TABLE authorization_runs ALTER started_at SET DEFAULT '2000-01-01', ALTER run SET DEFAULT 'x';
 CREATE TEMP VIEW stored AS
   SELECT (SELECT jsonb_strip_nulls(to_jsonb(a) - 'run') - 'inserted_at' - 'expires_at' FROM authorizations a) AS code, (SELECT inserted_at > '2000-01-01' FROM authorizations) AS inserted,
     (SELECT started_at > '2000-01-01' AND r.run = a.run FROM authorization_runs r, authorizations a) AS of_the_run,
-    (SELECT concat_ws(' ', jti, t.family_id, t.revoked_at) FROM authorization_access_tokens t) AS token, (SELECT f.revoked_at > '2000-01-01' FROM authorization_revoked_families f) AS family;
+    (SELECT concat_ws(' ', jti, t.family_id, t.revoked_at) FROM authorization_access_tokens t) AS token, (SELECT f.revoked_at > '2000-01-01' AND f.revocation ~ '^[A-Za-z0-9_-]{22}$' FROM authorization_revoked_families f) AS family;
 
 -- Once where nothing else was added, once where the executor writes.
 SET attesto_codes.codes_survive_crash = off;

@@ -10,9 +10,11 @@ SELECT code_access_token_revoked('never recorded'), code_access_token_revoked('f
 
 -- How many are newly revoked; others are not touched.
 SELECT clock_timestamp() AS time \gset
+CREATE TEMP TABLE tokens AS SELECT ctid AS place, xmin AS writer, xmax AS locker, t.* FROM authorization_access_tokens t;
 SELECT code_revoke_family('f');
 SELECT * FROM state ORDER BY jti;
-SELECT bool_and(revoked_at BETWEEN :'time' AND clock_timestamp()) AS now FROM authorization_access_tokens WHERE family_id = 'f';
+-- The revocation is one row, and no token is written.
+SELECT count(*) AS changed FROM (SELECT ctid, xmin, xmax, t.* FROM authorization_access_tokens t EXCEPT SELECT * FROM tokens) changed;
 SELECT family_id, revoked_at BETWEEN :'time' AND clock_timestamp() AS now FROM authorization_revoked_families;
 
 -- Again: none, and nothing is written.
@@ -27,6 +29,7 @@ SELECT count(*) FROM versions;
 -- Born revoked; there is nothing more to revoke.
 SELECT code_record_access_token('f', 'f4', 4102444800);
 SELECT code_access_token_revoked('f4');
+SELECT jti, revoked_at BETWEEN :'time' AND clock_timestamp() AS now FROM authorization_access_tokens WHERE revoked_at IS NOT NULL;
 SELECT code_revoke_family('f');
 
 -- A family that has no token yet.

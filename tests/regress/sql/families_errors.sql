@@ -7,6 +7,8 @@ SELECT code_revoke_family('');
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_access_token_revoked('');
 \echo :LAST_ERROR_SQLSTATE
+SELECT code_family_revoked('');
+\echo :LAST_ERROR_SQLSTATE
 
 -- Over 1024 bytes; bytes, not characters.
 SELECT code_record_access_token(repeat('x', 1025), 'j', 4102444800);
@@ -16,6 +18,8 @@ SELECT code_record_access_token('f', repeat('ü', 513), 4102444800);
 SELECT code_revoke_family(repeat('x', 1025));
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_access_token_revoked(repeat('x', 1025));
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_family_revoked(repeat('ü', 513));
 \echo :LAST_ERROR_SQLSTATE
 
 -- Times that a timestamptz cannot hold, or that are milliseconds.

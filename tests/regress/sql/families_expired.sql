@@ -4,7 +4,7 @@ SELECT code_record_access_token('f', 'valid', 4102444800);
 SELECT code_record_access_token('f', 'first', -210866803200), code_record_access_token('f', 'last', 253402300799);
 SELECT code_revoke_family('f');
 SELECT code_record_access_token('f', 'born expired', 1);
-SELECT jti, revoked_at IS NOT NULL AS revoked, code_access_token_revoked(jti) AS answer FROM authorization_access_tokens ORDER BY jti;
+SELECT jti, revoked_at IS NOT NULL AS stored_revoked, code_access_token_revoked(jti) AS answer FROM authorization_access_tokens ORDER BY jti;
 
 -- To the second. Tried again if a second ends during the test.
 DO $$

@@ -3,14 +3,15 @@ SELECT code_record_access_token('large', 'l' || i, 4102444800 - i % 7), count(*)
 SELECT code_record_access_token('f' || i % 1000, 's' || i, 4102444800), count(*) FROM generate_series(1, 5000) i GROUP BY 1;
 SELECT code_revoke_family('large');
 SELECT code_revoke_family('large');
-SELECT family_id = 'large' AS large, revoked_at IS NOT NULL AS revoked, count(*) FROM authorization_access_tokens GROUP BY 1, 2;
+SELECT family_id = 'large' AS large, code_access_token_revoked(jti) AS revoked, count(*) FROM authorization_access_tokens GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) FROM generate_series(1, 10000) i WHERE code_access_token_revoked('l' || i);
 SELECT sum(code_revoke_family('f' || i)) FROM generate_series(0, 499) i;
 SELECT count(*) FROM generate_series(1, 5000) i WHERE code_access_token_revoked('s' || i) <> (i % 1000 < 500);
--- Some of them were revoked with the family, others were not.
+-- Some of them are stored revoked, the others are revoked by their family.
 SELECT code_record_access_token('large', 'm' || i, 4102444800), count(*) FROM generate_series(1, 100) i GROUP BY 1;
-UPDATE authorization_access_tokens SET revoked_at = NULL WHERE jti IN ('m7', 'm8', 'l9');
+SELECT revoked_at IS NOT NULL AS stored, code_access_token_revoked(jti) AS revoked, count(*) FROM authorization_access_tokens WHERE family_id = 'large' GROUP BY 1, 2 ORDER BY 1;
+DELETE FROM authorization_revoked_families WHERE family_id = 'large';
+SELECT revoked_at IS NOT NULL AS stored, code_access_token_revoked(jti) AS revoked, count(*) FROM authorization_access_tokens WHERE family_id = 'large' GROUP BY 1, 2 ORDER BY 1;
 SELECT code_revoke_family('large');
-SELECT count(*) FROM authorization_access_tokens WHERE family_id = 'large' AND revoked_at IS NULL;
 SELECT count(*) FROM authorization_revoked_families;
 TRUNCATE authorization_access_tokens, authorization_revoked_families;

@@ -1,7 +1,7 @@
 -- EXECUTE on just the function that a role uses is enough, and opens nothing else.
 CREATE ROLE regress_token;
 CREATE ROLE regress_resource;
-GRANT EXECUTE ON FUNCTION code_record_access_token, code_revoke_family TO regress_token;
+GRANT EXECUTE ON FUNCTION code_record_access_token, code_revoke_family, code_family_revoked TO regress_token;
 GRANT EXECUTE ON FUNCTION code_access_token_revoked TO regress_resource;
 
 -- A token endpoint: record and revoke.
@@ -11,6 +11,7 @@ SELECT code_record_access_token('f', 'j', 4102444800);
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_revoke_family('f');
 SELECT code_record_access_token('f', 'k', 4102444800);
+SELECT code_family_revoked(f) FROM unnest(ARRAY['f', 'g']) f;
 SELECT code_access_token_revoked('j');
 \echo :LAST_ERROR_SQLSTATE
 SELECT jti FROM authorization_access_tokens;
@@ -27,11 +28,13 @@ SELECT code_record_access_token('g', 'l', 4102444800);
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_revoke_family('g');
 \echo :LAST_ERROR_SQLSTATE
+SELECT code_family_revoked('f');
+\echo :LAST_ERROR_SQLSTATE
 SELECT revoked_at FROM authorization_access_tokens;
 \echo :LAST_ERROR_SQLSTATE
 
 RESET ROLE;
-SELECT jti, revoked_at IS NOT NULL AS revoked FROM authorization_access_tokens ORDER BY jti;
-REVOKE ALL ON FUNCTION code_record_access_token, code_revoke_family, code_access_token_revoked FROM regress_token, regress_resource;
+SELECT jti, code_access_token_revoked(jti) AS revoked FROM authorization_access_tokens ORDER BY jti;
+REVOKE ALL ON FUNCTION code_record_access_token, code_revoke_family, code_access_token_revoked, code_family_revoked FROM regress_token, regress_resource;
 DROP ROLE regress_token, regress_resource;
 TRUNCATE authorization_access_tokens, authorization_revoked_families;

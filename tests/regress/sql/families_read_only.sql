@@ -1,4 +1,5 @@
--- code_access_token_revoked writes nothing, whatever it answers: no transaction id, no row lock, the readers' lock only, one probe of one index.
+-- code_access_token_revoked and code_family_revoked write nothing, whatever they answer: no transaction id, no row lock, the readers' lock only. A token that is not stored
+-- is looked for twice, and its family is looked for once where the token is valid and not stored revoked.
 SELECT code_record_access_token('f', 'revoked', 4102444800), code_record_access_token('g', 'valid', 4102444800), code_record_access_token('f', 'expired', 1);
 SELECT code_revoke_family('f');
 CREATE TEMP TABLE before AS SELECT ctid AS place, xmin AS writer, xmax AS locker, t.* FROM authorization_access_tokens t;
@@ -8,6 +9,9 @@ CREATE TEMP VIEW scans AS
 BEGIN;
 SELECT keys, index, seq FROM scans \gset
 SELECT jti, code_access_token_revoked(jti) FROM unnest(ARRAY['revoked', 'valid', 'expired', 'never recorded']) jti;
+SELECT keys - :keys AS probes_of_the_table, index - :index AS probes, seq - :seq AS sequential FROM scans;
+SELECT keys AS keys, index AS index FROM scans \gset
+SELECT family_id, code_family_revoked(family_id) FROM unnest(ARRAY['f', 'g', 'never revoked']) family_id;
 SELECT keys - :keys AS probes_of_the_table, index - :index AS probes, seq - :seq AS sequential FROM scans;
 SELECT pg_current_xact_id_if_assigned() IS NULL AS no_transaction_id;
 SELECT relation::regclass, mode FROM pg_locks

@@ -1,6 +1,6 @@
 -- Records and revocations are part of their transaction, at every isolation level.
 CREATE TEMP VIEW state AS
-  SELECT family_id, jti, revoked_at IS NOT NULL AS revoked, code_access_token_revoked(jti) AS answer FROM authorization_access_tokens;
+  SELECT family_id, jti, revoked_at IS NOT NULL AS stored_revoked, code_access_token_revoked(jti) AS answer FROM authorization_access_tokens;
 BEGIN;
 SELECT code_record_access_token('f', 'j', 4102444800);
 SELECT code_revoke_family('f');

@@ -7,13 +7,15 @@ CREATE EXTENSION attesto_codes;
 SELECT code_sweep();
 SELECT count(code_put(h, :'grant', 1)) FROM unnest('{a,b}'::text[]) h;
 SELECT code_put('c', :'grant', 4102444800);
-SELECT code_record_access_token('f', 'j', 1);
+SELECT code_record_access_token('f', 'j', 1), code_record_access_token('f', 'k', 4102444800);
 SELECT code_sweep(), code_sweep(1);
 SELECT status, expires_at FROM code_take('a');
 SELECT status FROM code_take('a');
 SELECT code_mark_consumed('a');
 SELECT expires_at FROM code_get('c');
 SELECT code_revoke_family('f'), code_access_token_revoked('j');
+SELECT code_access_token_revoked('k'), code_family_revoked('f');
+SELECT status FROM code_take('c');
 SELECT code_sweep();
 SELECT live, spent, redeemed, due FROM code_stats();
 -- Behind a savepoint, too.

@@ -28,6 +28,14 @@ SELECT code_revoke_family(NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_access_token_revoked(NULL);
 \echo :LAST_ERROR_SQLSTATE
+SELECT code_family_revoked(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM code_inspect(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_issue(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_issue(:'least', NULL);
+\echo :LAST_ERROR_SQLSTATE
 SELECT code_sweep(NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT count(*) FROM authorizations;

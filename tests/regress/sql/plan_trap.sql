@@ -12,24 +12,28 @@ PREPARE mark AS SELECT code_mark_consumed($1);
 PREPARE record AS SELECT code_record_access_token($1, $2, $3);
 PREPARE revoke AS SELECT code_revoke_family($1);
 PREPARE revoked AS SELECT code_access_token_revoked($1);
+PREPARE family_revoked AS SELECT code_family_revoked($1);
+PREPARE inspect AS SELECT status, expires_at FROM code_inspect($1);
 EXECUTE get('h');
 EXECUTE take('h');
 EXECUTE mark('h');
-EXECUTE revoke('h');
+EXECUTE inspect('h');
+EXECUTE revoke('of nobody');
 EXECUTE revoked('h');
+EXECUTE family_revoked('h');
 CREATE FUNCTION pg_temp.cycle(name text, n integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE key text; answer text; good bigint := 0;
 BEGIN
   FOR i IN 1 .. n LOOP
     key := name || i;
     PERFORM code_put(key, '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 1800000000);
-    PERFORM code_get(key);
+    PERFORM code_get(key), code_inspect(key);
     SELECT status INTO answer FROM code_take(key);
     CONTINUE WHEN answer <> 'ok' OR code_mark_consumed(key) <> 'ok';
     SELECT status INTO answer FROM code_take(key);
     CONTINUE WHEN answer <> 'consumed';
     CONTINUE WHEN NOT code_record_access_token(key, key, 4102444800) OR code_access_token_revoked(key);
-    CONTINUE WHEN code_revoke_family(key) <> 1 OR NOT code_access_token_revoked(key);
+    CONTINUE WHEN code_family_revoked(key) OR code_revoke_family(key) <> 1 OR NOT code_family_revoked(key) OR NOT code_access_token_revoked(key);
     CONTINUE WHEN code_record_access_token(key, key || '-2', 4102444800) OR NOT code_access_token_revoked(key || '-2');
     good := good + 1;
   END LOOP;

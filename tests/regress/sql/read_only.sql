@@ -9,7 +9,9 @@ CREATE TEMP TABLE before AS SELECT ctid AS place, xmin AS writer, xmax AS locker
 BEGIN READ ONLY;
 SELECT data->>'subject' AS subject FROM code_get('live');
 SELECT count(*) FROM code_get('spent');
+SELECT status, data->>'subject' AS subject FROM unnest(ARRAY['live', 'spent', 'never issued']) h, code_inspect(h);
 SELECT jti, code_access_token_revoked(jti) FROM unnest(ARRAY['revoked', 'valid', 'never issued']) jti;
+SELECT f, code_family_revoked(f) FROM unnest(ARRAY['f', 'g', 'h']) f;
 SELECT live, spent, families_revoked FROM code_stats();
 SELECT length(code_hash('x'));
 COMMIT;
@@ -20,6 +22,10 @@ SELECT code_put('new', :'grant', 4102444800);
 ROLLBACK;
 BEGIN READ ONLY;
 SELECT code_put('live', :'grant', 4102444800);
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT code_issue(:'grant');
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 BEGIN READ ONLY;
@@ -60,5 +66,5 @@ RESET default_transaction_read_only;
 SELECT code_hash, b.* IS NOT DISTINCT FROM (a.ctid, a.xmin, a.xmax, a.*)::before AS untouched
 FROM before b FULL JOIN authorizations a USING (code_hash) ORDER BY code_hash;
 SELECT status FROM code_take('live');
-SELECT jti, revoked_at IS NOT NULL AS revoked FROM authorization_access_tokens ORDER BY jti;
+SELECT jti, code_access_token_revoked(jti) AS revoked FROM authorization_access_tokens ORDER BY jti;
 TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;

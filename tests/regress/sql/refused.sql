@@ -28,7 +28,8 @@ INSERT INTO calls (name, call) VALUES
   ('put', $$SELECT code_put('new', '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 4102444800)::text$$),
   ('take', $$SELECT status FROM code_take('alone')$$), ('take inside', $$SELECT status FROM code_take('inside')$$), ('replay', $$SELECT status FROM code_take('spent')$$),
   ('mark', $$SELECT code_mark_consumed('spent')$$), ('record', $$SELECT code_record_access_token('f', 'new', 4102444800)::text$$), ('revoke', $$SELECT code_revoke_family('f')::text$$),
-  ('sweep', $$SELECT code_sweep()::text$$), ('get', $$SELECT expires_at::text FROM code_get('live')$$), ('revoked', $$SELECT code_access_token_revoked('revoked')::text$$);
+  ('sweep', $$SELECT code_sweep()::text$$), ('get', $$SELECT expires_at::text FROM code_get('live')$$), ('revoked', $$SELECT code_access_token_revoked('revoked')::text$$),
+  ('family revoked', $$SELECT code_family_revoked('g')::text$$), ('inspect', $$SELECT status FROM code_inspect('live')$$);
 INSERT INTO calls (name, connection, call) VALUES ('put of a run', 'of a run', $$SELECT code_put('of a run', '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 4102444800)::text$$);
 SELECT dblink_exec('of a run', 'SET attesto_codes.codes_survive_crash = off');
 
@@ -85,7 +86,7 @@ BEGIN
 END $$;
 CALL attempt('authorizations', 'code_hash');
 CALL attempt('authorization_access_tokens', 'jti');
-CALL attempt('authorization_revoked_families', 'family_id');
+CALL attempt('authorization_revoked_families', 'revocation');
 CALL attempt('authorization_runs', 'run');
 -- A call that is refused writes nothing.
 WITH answers AS (

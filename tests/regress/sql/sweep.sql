@@ -26,7 +26,7 @@ SELECT count(*) FROM authorizations;
 
 SELECT code_sweep();
 SELECT code_hash, consumed_success AS redeemed, retain_from = expires_at AS retained, retain_from < now() AS soon FROM authorizations ORDER BY 1;
-SELECT family_id, jti, revoked_at IS NOT NULL AS revoked FROM authorization_access_tokens ORDER BY jti;
+SELECT family_id, jti, revoked_at IS NOT NULL AS stored_revoked, code_access_token_revoked(jti) AS revoked FROM authorization_access_tokens ORDER BY jti;
 SELECT family_id FROM authorization_revoked_families ORDER BY 1;
 -- Nothing is left to do.
 SELECT code_sweep();

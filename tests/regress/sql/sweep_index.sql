@@ -56,6 +56,19 @@ CREATE INDEX authorization_access_tokens_family ON authorization_access_tokens (
 SELECT code_sweep() >= 0 AS answered;
 SELECT count(*) AS codes, count(*) FILTER (WHERE consumed_success) AS redeemed FROM authorizations;
 SELECT code_revoke_family('f');
+-- Without this one nobody knows whether a family is revoked.
+DROP INDEX authorization_revoked_families_family;
+SELECT code_put('new', '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 4102444800);
+SELECT status FROM code_take('new');
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_family_revoked('f');
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_record_access_token('f', 'new', 4102444800);
+\echo :LAST_ERROR_SQLSTATE
+SELECT status FROM code_inspect('new');
+SELECT code_sweep();
+CREATE INDEX authorization_revoked_families_family ON authorization_revoked_families (family_id);
+SELECT status FROM code_take('new');
 
 -- An index of that name that is another one is not trusted.
 CREATE PROCEDURE pg_temp.replaces(index text, definition text, call text) LANGUAGE plpgsql AS $$
@@ -71,12 +84,16 @@ BEGIN
   EXECUTE format('DROP INDEX %I', index);
   EXECUTE format('ALTER INDEX aside RENAME TO %I', index);
 END $$;
-CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at)', 'code_revoke_family(''f'')');
-CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (expires_at)', 'code_revoke_family(''f'')');
-CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, revoked_at)', 'code_revoke_family(''f'')');
-CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at, jti)', 'code_revoke_family(''f'')');
-CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens USING hash (family_id)', 'code_revoke_family(''f'')');
-CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at) WHERE revoked_at IS NULL', 'code_revoke_family(''f'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at)', 'code_revoke_family(''family of 1'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (expires_at)', 'code_revoke_family(''family of 2'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, revoked_at)', 'code_revoke_family(''family of 3'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at, jti)', 'code_revoke_family(''family of 4'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens USING hash (family_id)', 'code_revoke_family(''family of 5'')');
+CALL pg_temp.replaces('authorization_access_tokens_family', 'authorization_access_tokens (family_id, expires_at) WHERE revoked_at IS NULL', 'code_revoke_family(''family of 6'')');
+CALL pg_temp.replaces('authorization_revoked_families_family', 'authorization_revoked_families (family_id)', 'code_family_revoked(''f'')');
+CALL pg_temp.replaces('authorization_revoked_families_family', 'authorization_revoked_families (revoked_at)', 'code_family_revoked(''f'')');
+CALL pg_temp.replaces('authorization_revoked_families_family', 'authorization_revoked_families (family_id, revoked_at)', 'code_family_revoked(''f'')');
+CALL pg_temp.replaces('authorization_revoked_families_family', 'authorization_revoked_families (family_id) WHERE revoked_at > ''2000-01-01''', 'code_family_revoked(''f'')');
 CALL pg_temp.replaces('authorizations_sweep', 'authorizations (code_hash, subject)', '* FROM code_stats()');
 CREATE INDEX other ON authorizations (code_hash, subject);
 ALTER INDEX authorizations_sweep RENAME TO aside;
@@ -86,5 +103,6 @@ SELECT code_sweep();
 DROP INDEX authorizations_sweep;
 ALTER INDEX aside RENAME TO authorizations_sweep;
 COMMENT ON INDEX authorizations_sweep IS 'Leads code_sweep to the codes that are due.';
+COMMENT ON INDEX authorization_revoked_families_family IS 'Leads to the revocations of a family.';
 COMMENT ON INDEX authorization_access_tokens_family IS 'Leads code_revoke_family to the tokens of a family, and a sweep to the last of them to expire.';
 TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;

@@ -34,19 +34,19 @@ DROP TABLE cascaded, emptied, deferred;
 
 -- Many rows that are not let go, before the others and among them, in each pass; at the same instant, too.
 CREATE TABLE held_tokens (jti text REFERENCES authorization_access_tokens);
-CREATE TABLE held_families (family_id text REFERENCES authorization_revoked_families);
+CREATE TABLE held_families (revocation text REFERENCES authorization_revoked_families);
 INSERT INTO authorizations SELECT to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END), now(), CASE WHEN kind = 'retained' THEN now() END, kind = 'retained', concat(kind, i), 'c', 's', 'r', '{}', '{}',
   NULL, NULL, NULL, NULL, NULL, '{}', NULL, NULL, NULL, NULL, CASE WHEN kind = 'retained' THEN to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END) END
 FROM generate_series(1, 600) i, unnest('{live,retained}'::text[]) kind;
 INSERT INTO authorization_access_tokens SELECT to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END), NULL, 'j' || i, 'f' FROM generate_series(1, 600) i;
-INSERT INTO authorization_revoked_families SELECT to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END), 'f' || i FROM generate_series(1, 600) i;
+INSERT INTO authorization_revoked_families SELECT to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END), 'f', 'f' || i FROM generate_series(1, 600) i;
 -- The first 150 of each, and every other one after that.
 INSERT INTO restricted SELECT code_hash FROM authorizations a, regexp_replace(code_hash, '\D+', '') i WHERE i::int <= 150 OR i::int % 2 = 0;
 INSERT INTO held_tokens SELECT jti FROM authorization_access_tokens, substr(jti, 2) i WHERE i::int <= 150 OR i::int % 2 = 0;
-INSERT INTO held_families SELECT family_id FROM authorization_revoked_families, substr(family_id, 2) i WHERE i::int <= 150 OR i::int % 2 = 0;
+INSERT INTO held_families SELECT revocation FROM authorization_revoked_families, substr(revocation, 2) i WHERE i::int <= 150 OR i::int % 2 = 0;
 CREATE VIEW stored AS SELECT (SELECT count(*) FROM authorizations WHERE code_hash NOT IN (SELECT * FROM restricted)) AS free_codes, (SELECT count(*) FROM authorizations) - (SELECT count(*) FROM restricted) AS more_codes,
   (SELECT count(*) FROM authorization_access_tokens WHERE jti NOT IN (SELECT * FROM held_tokens)) AS free_tokens, (SELECT count(*) FROM authorization_access_tokens) - (SELECT count(*) FROM held_tokens) AS more_tokens,
-  (SELECT count(*) FROM authorization_revoked_families WHERE family_id NOT IN (SELECT * FROM held_families)) AS free_families, (SELECT count(*) FROM authorization_revoked_families) - (SELECT count(*) FROM held_families) AS more_families;
+  (SELECT count(*) FROM authorization_revoked_families WHERE revocation NOT IN (SELECT * FROM held_families)) AS free_families, (SELECT count(*) FROM authorization_revoked_families) - (SELECT count(*) FROM held_families) AS more_families;
 SELECT * FROM stored;
 SELECT code_sweep(10);
 SELECT code_sweep(300);

@@ -68,7 +68,7 @@ SET SESSION AUTHORIZATION regress_super;
 SET attesto_codes.codes_survive_crash = off;
 SELECT count(code_put(h, :'grant', 4102444800)) FROM unnest('{a,b,c}'::text[]) h;
 RESET attesto_codes.codes_survive_crash;
-SELECT code_record_access_token('f', 'j', 4102444800), code_revoke_family('f');
+SELECT code_record_access_token('g', 'j', 4102444800), code_revoke_family('g'), code_record_access_token('g', 'k', 4102444800);
 BEGIN;
 SELECT status FROM code_take('a');
 SELECT code_mark_consumed('a');

@@ -7,7 +7,7 @@ CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL;
 CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[0], TG_ARGV[1]::jsonb)); END $$;
 -- Writes back what was there before.
 CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE key text := CASE TG_TABLE_NAME WHEN 'authorizations' THEN 'code_hash' WHEN 'authorization_access_tokens' THEN 'jti' WHEN 'authorization_runs' THEN 'run' ELSE 'family_id' END;
+DECLARE key text := CASE TG_TABLE_NAME WHEN 'authorizations' THEN 'code_hash' WHEN 'authorization_access_tokens' THEN 'jti' WHEN 'authorization_runs' THEN 'run' ELSE 'revocation' END;
 BEGIN
   EXECUTE format('DELETE FROM public.%I WHERE %I = $1', TG_TABLE_NAME, key) USING to_jsonb(NEW) ->> key;
   IF TG_OP = 'UPDATE' THEN
@@ -82,10 +82,14 @@ CALL attempt('AFTER UPDATE ON authorizations', :'mark', 'undo()');
 CALL attempt('BEFORE INSERT ON authorization_access_tokens', :'record', 'skip()', $$change('jti', '"other"')$$, $$change('family_id', '"other"')$$, $$change('revoked_at', '"2000-01-01"')$$);
 CALL attempt('AFTER INSERT ON authorization_access_tokens', :'record', 'undo()');
 \set revoke 'SELECT code_revoke_family(''f'')::text'
-CALL attempt('BEFORE INSERT ON authorization_revoked_families', :'revoke', 'skip()', $$change('family_id', '"other"')$$, $$change('revoked_at', '"2000-01-01"')$$);
+CALL attempt('BEFORE INSERT ON authorization_revoked_families', :'revoke', 'skip()', $$change('family_id', '"other"')$$, $$change('revoked_at', '"2000-01-01"')$$, $$change('revocation', '"other"')$$);
 CALL attempt('AFTER INSERT ON authorization_revoked_families', :'revoke', 'undo()');
-CALL attempt('BEFORE UPDATE ON authorization_access_tokens', :'revoke', 'skip()', $$change('revoked_at', 'null')$$);
-CALL attempt('AFTER UPDATE ON authorization_access_tokens', :'revoke', 'undo()');
+-- A token is changed where its family is revoked while it is recorded.
+CREATE FUNCTION revoke() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM public.code_revoke_family(NEW.family_id); RETURN NULL; END $$;
+CREATE TRIGGER revoke AFTER INSERT ON authorization_access_tokens FOR EACH ROW EXECUTE FUNCTION revoke();
+CALL attempt('BEFORE UPDATE ON authorization_access_tokens', :'record', 'skip()', $$change('revoked_at', 'null')$$);
+CALL attempt('AFTER UPDATE ON authorization_access_tokens', :'record', 'undo()');
+DROP TRIGGER revoke ON authorization_access_tokens;
 SELECT dblink_exec('other', 'SET attesto_codes.codes_survive_crash = off');
 CALL attempt('BEFORE INSERT ON authorization_runs', :'put', 'skip()', $$change('run', '"other"')$$);
 CALL attempt('AFTER INSERT ON authorization_runs', :'put', 'undo()');
@@ -121,10 +125,10 @@ SELECT h, status FROM unnest('{spent,redeemed}'::text[]) h, code_take(h);
 SELECT code_mark_consumed('marked', '{"n": 1}'), code_record_access_token('g', 'k', 4102444800), code_revoke_family('f');
 SELECT code_hash, nonce, consumed_at IS NOT NULL AS spent, consumed_success AS redeemed, consumed_meta AS meta, replayed_at IS NOT NULL AS replayed, reused_at IS NOT NULL AS reused
 FROM authorizations ORDER BY code_hash;
-SELECT jti, revoked_at IS NOT NULL AS revoked FROM authorization_access_tokens ORDER BY jti;
+SELECT jti, code_access_token_revoked(jti) AS revoked FROM authorization_access_tokens ORDER BY jti;
 
 SELECT dblink_disconnect('other');
 DROP EXTENSION dblink;
-DROP FUNCTION skip, change, undo, state, answer, commit;
+DROP FUNCTION skip, change, undo, revoke, state, answer, commit;
 DROP PROCEDURE attempt;
 TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families, authorization_runs;

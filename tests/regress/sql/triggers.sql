@@ -129,6 +129,16 @@ SELECT code_record_access_token('f', jti, 4102444800) FROM unnest('{j1,j2}'::tex
 SELECT * FROM seen();
 SELECT code_revoke_family('f'), code_revoke_family('f'), code_record_access_token('f', 'j3', 4102444800);
 SELECT * FROM seen();
+-- A family that is revoked while its token is recorded: the token is changed.
+RESET SESSION AUTHORIZATION;
+CREATE FUNCTION revoke() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$ BEGIN PERFORM public.code_revoke_family(NEW.family_id); RETURN NULL; END $$;
+CREATE TRIGGER z AFTER INSERT ON authorization_access_tokens FOR EACH ROW EXECUTE FUNCTION revoke();
+SET SESSION AUTHORIZATION regress_caller;
+SELECT code_record_access_token('late', 'j4', 4102444800);
+SELECT * FROM seen();
+RESET SESSION AUTHORIZATION;
+DROP TRIGGER z ON authorization_access_tokens;
+DROP FUNCTION revoke;
 
 -- A sweep removes, and retains by an UPDATE; what it retained it removes later.
 RESET SESSION AUTHORIZATION;
