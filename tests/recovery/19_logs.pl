@@ -40,6 +40,7 @@ my @life = (
 	[ 'SELECT code_put(:hash, :data::jsonb, :expires)' ],
 	[ 'SELECT code_put(:hash, :data::jsonb, :expires)', '23505' ],
 	[ 'SELECT * FROM code_get(:hash)' ],
+	[ 'SELECT * FROM code_inspect(:hash)' ],
 	[ 'SELECT code_mark_consumed(:hash)', '55000' ],
 	[ "BEGIN READ ONLY;\n$take;", '25006' ],
 	[ "SET ROLE nobody_special;\n$take;", '42501' ],
@@ -53,7 +54,9 @@ my @life = (
 	[ 'SELECT code_record_access_token(:family, :jti, :expires)', '23505' ],
 	[ $take ],
 	[ 'SELECT code_revoke_family(:family)' ],
-	[ 'SELECT code_access_token_revoked(:jti)' ]);
+	[ 'SELECT code_access_token_revoked(:jti)' ],
+	[ 'SELECT code_family_revoked(:family)' ],
+	[ 'SELECT code_issue(:wrong::jsonb)', '22023' ]);
 for my $step (@life)
 {
 	my ($sql, $sqlstate) = @$step;
@@ -65,6 +68,9 @@ is(value('SELECT consumed_success AND replayed_at IS NOT NULL AND reused_at IS N
 my $log = log_since($seen);
 like($log, qr/\Q$hash\E/, 'the log holds the hash');
 unlike($log, qr/\Q$code\E/, 'and not the code');
+my $issued = value("SELECT code_issue('$variables{data}')");
+is(value("DELETE FROM authorizations WHERE code_hash = '${\ hash_of($issued)}' RETURNING true"), 't', 'a code is issued');
+unlike(log_since($seen), qr/\Q$issued\E/, 'and is not in the log');
 bound($node, 'SELECT * FROM code_get(code_hash(:code))', %variables);
 like(log_since($seen), qr/\Q$code\E/, 'the log does hold the code of a client that lets the server hash it');
 $node->append_conf('postgresql.conf', "log_min_duration_statement = -1\nlog_parameter_max_length_on_error = 0");
