@@ -1,4 +1,5 @@
-# ALTER EXTENSION UPDATE brings 0.1.0 to the state of a new installation, and every code keeps its own state.
+# ALTER EXTENSION UPDATE brings 0.1.0 and 0.5.0 to the state of a new installation, and every code, token and family keeps its
+# own state.
 use strict;
 use warnings;
 use AttestoCodes;
@@ -48,6 +49,56 @@ for my $schema ('public', 'oauth')
 	is(rows_of_first_version($node, $dumped, $schema), $before, "$schema: into the tables of $default");
 
 	is_first_version($node, $_, "token_$schema") for $old, $dumped;
+}
+
+# 0.5.0 wrote a revocation to each token, and named it by its family. What was revoked stays so, what was not does not
+# become it.
+for my $schema ('public', 'oauth')
+{
+	my ($fresh, $old, $dumped) = map { "${_}_of_5_$schema" } qw(fresh old dumped);
+	$node->safe_psql('postgres', "CREATE DATABASE $_; ALTER DATABASE $_ SET search_path = $schema") for $fresh, $old, $dumped;
+	$node->safe_psql($fresh, "CREATE SCHEMA IF NOT EXISTS $schema; CREATE EXTENSION attesto_codes");
+	$node->safe_psql($old, "CREATE SCHEMA IF NOT EXISTS $schema; CREATE EXTENSION attesto_codes VERSION '0.5.0'");
+	$node->safe_psql($old, q(
+		INSERT INTO authorizations (code_hash, expires_at, inserted_at, consumed_at, consumed_success, client_id, subject, redirect_uri, scope, resource, family_id, claims)
+		SELECT state || ' of ' || coalesce(family, 'none'), '2100-01-01', now(), CASE WHEN state <> 'live' THEN now() END, state = 'redeemed', 'c', 's', 'r', '{}', '{}', family, '{}'
+		FROM unnest('{live,spent,redeemed}'::text[]) state, unnest('{good,bad,NULL}'::text[]) family;
+		INSERT INTO authorization_access_tokens VALUES ('2100-01-01', NULL, 'good 1', 'good'), ('2100-01-01', NULL, 'good 2', 'good'), ('2000-01-01', NULL, 'good 3', 'good'),
+			('2100-01-01', now(), 'bad 1', 'bad'), ('2100-01-01', now(), 'bad 2', 'bad'), ('2000-01-01', now(), 'bad 3', 'bad'),
+			('2100-01-01', now(), 'swept 1', 'swept');
+		INSERT INTO authorization_revoked_families VALUES (now(), 'bad'), (now(), 'no token'), ('2000-01-01', 'old');));
+	my $rows = sub { my ($db) = @_; return join "\n", map { $node->safe_psql($db, "SELECT to_jsonb(t) - 'revocation' FROM $_ t ORDER BY 1::text") }
+		qw(authorizations authorization_access_tokens authorization_revoked_families); };
+	my $before = $rows->($old);
+	my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
+	command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr($old) ], "$schema: 0.5.0 is dumped");
+	is(error_of($node, "SELECT $_", $old), '42P01', "$schema: before the update $_ is refused")
+	  for "code_revoke_family('bad')", "code_record_access_token('good', 'new', 1)", 'code_sweep()';
+	is($rows->($old), $before, "$schema: and changes nothing");
+	$node->safe_psql($old, 'SET search_path = pg_temp; ALTER EXTENSION attesto_codes UPDATE');
+	is(differences($node, $fresh, $old), '', "$schema: the update of 0.5.0 makes what a new installation has");
+	command_ok([ 'pg_restore', '-e', '-d', $node->connstr($dumped), $dump ], "$schema: a dump of 0.5.0 is restored");
+	for my $db ($old, $dumped)
+	{
+		is($rows->($db), $before, "$db: every row is there as it was");
+		my $answer = sub { return $node->safe_psql($db, $_[0]); };
+		is($answer->('SELECT count(DISTINCT revocation), min(length(revocation)) FROM authorization_revoked_families'), '3|36', "$db: each revocation has a name");
+		is($answer->(q(SELECT string_agg(jti, ', ' ORDER BY jti) FROM authorization_access_tokens WHERE code_access_token_revoked(jti))),
+			'bad 1, bad 2, swept 1', "$db: the revoked tokens are revoked, and no others");
+		is($answer->(q(SELECT string_agg(f, ', ') FROM unnest('{good,bad,no token,old,swept}'::text[]) f WHERE code_family_revoked(f))),
+			'bad, no token, old', "$db: and so are the families");
+		is($answer->(q(SELECT string_agg(h || ' ' || status, ', ' ORDER BY h) FROM unnest('{live of good,live of bad,live of none}'::text[]) h, code_take(h))),
+			'live of bad error, live of good ok, live of none ok', "$db: a live code of a revoked family is, too");
+		is($answer->(q(SELECT string_agg(h || ' ' || status, ', ' ORDER BY h) FROM unnest('{spent of bad,redeemed of bad}'::text[]) h, code_take(h))),
+			'redeemed of bad consumed, spent of bad error', "$db: others go on from their state");
+		is($answer->("SELECT code_record_access_token('no token', 'late', 4102444800), code_record_access_token('good', 'good 4', 4102444800)"), 'f|t', "$db: tokens are recorded");
+		is($answer->("SELECT code_revoke_family('bad'), code_revoke_family('good'), code_revoke_family('swept')"), '0|3|0', "$db: and families revoked");
+		is($answer->(q(SELECT string_agg(jti, ', ' ORDER BY jti) FROM authorization_access_tokens WHERE code_access_token_revoked(jti))),
+			'bad 1, bad 2, good 1, good 2, good 4, late, swept 1', "$db: with their tokens");
+		# Two tokens that have expired, and the old revocation.
+		is($answer->("SELECT code_sweep()"), '3', "$db: what is due is swept");
+		is($answer->(q(SELECT string_agg(family_id, ', ' ORDER BY family_id) FROM authorization_revoked_families)), 'bad, good, no token, swept', "$db: and a revocation that is too old");
+	}
 }
 
 # An older library lacks this entry point, and so cannot take codes that a crash has spent.

@@ -38,6 +38,8 @@ sub every_state
 		SELECT code_record_access_token('fam', jti, 1800000000) FROM unnest('{t-1,t-2}'::text[]) jti;
 		SELECT code_record_access_token('bad fam', 'bad-t', 1800000000);
 		SELECT code_revoke_family(f) FROM unnest('{bad fam,fam without a token}'::text[]) f;
+		SELECT code_record_access_token('bad fam', 'born bad-t', 1800000000);
+		SELECT code_put('live of bad fam', '${\ grant(family_id => 'bad fam')}', 1800000000);
 		SET attesto_codes.codes_survive_crash = off;
 		SELECT code_put(name, '${\ grant()}', 1800000000) FROM unnest('{live of a run,spent of a run}'::text[]) name;
 		SELECT code_take('spent of a run');));
@@ -70,8 +72,9 @@ sub is_every_state
 	is($answer->("SELECT code_mark_consumed('replayed')"), 'replayed', "$title: a replay is remembered");
 	is($answer->("SELECT status FROM code_take('live of a run')"), $of_a_run, "$title: a live code of a run: $of_a_run");
 	is($answer->("SELECT status FROM code_take('spent of a run')"), 'error', "$title: a spent code of a run is spent");
-	is($answer->("SELECT code_access_token_revoked(jti) FROM unnest('{t-1,bad-t}'::text[]) jti"),
-		"f\nt", "$title: a revoked token stays revoked, another does not become it");
+	is($answer->("SELECT code_access_token_revoked(jti) FROM unnest('{t-1,bad-t,born bad-t}'::text[]) jti"),
+		"f\nt\nt", "$title: a revoked token stays revoked, another does not become it");
+	is($answer->("SELECT status FROM code_take('live of bad fam')"), 'error', "$title: a live code of a revoked family stays revoked");
 	is($answer->("SELECT code_record_access_token('fam without a token', 'late', 1800000000)"),
 		'f', "$title: and so does a family without a token");
 	is($answer->("SELECT code_revoke_family('fam')"), '2', "$title: a family is revoked with its tokens");
