@@ -33,7 +33,7 @@ pub enum Taken {
     Ok(Entry),
     /// The code was redeemed before (RFC 6749, section 4.1.2). Holds the meta to return.
     Consumed(Jsonb<'static>),
-    /// The code was never issued, was swept, or is spent and not redeemed.
+    /// The code was never issued, was swept, is spent and not redeemed, or was live and is revoked.
     Error,
 }
 
@@ -53,14 +53,15 @@ impl Taken {
 #[derive(Clone, Copy)]
 pub struct Own {
     pub spent: bool,
-    /// The code was presented again after this transaction spent it.
+    /// The code was presented again after this transaction spent it, or was closed by it.
     pub presented_again: bool,
 }
 
 /// How a mark ended.
 pub enum Marked {
     Ok,
-    /// The code was presented again since it was taken, so two parties hold it.
+    /// The code was presented again since it was taken, so two parties hold it. Or its take handed
+    /// nothing out.
     Replayed,
     Missing,
 }
@@ -167,8 +168,10 @@ pub fn take(
             return Ok(Presented::Answered(Taken::Error));
         }
         let answer = answer(codes, &row, code_hash)?;
-        let Some(step) = Step::of(&row) else {
-            return Ok(Presented::Answered(answer));
+        let step = match (Step::of(&row), &answer) {
+            (None, _) => return Ok(Presented::Answered(answer)),
+            (Some(Step::Spend), Taken::Error) => Step::Close,
+            (Some(step), _) => step,
         };
         match write(step, &row, &answer)? {
             Write::Ended(Update::Done) => return Ok(Presented::Answered(answer)),

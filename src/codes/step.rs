@@ -16,6 +16,9 @@ type Codes = Table<Code>;
 pub enum Step {
     /// The code was live.
     Spend,
+    /// The code was live, and nothing is handed out since it is revoked. code_mark_consumed will answer
+    /// `replayed`, and later presentations write nothing.
+    Close,
     /// The code was spent and not redeemed. code_mark_consumed will answer `replayed`.
     Replay,
     /// The code was redeemed. Listeners are notified.
@@ -23,7 +26,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The step that a presentation of this row has to write, if any.
+    /// The step that a presentation of this row has to write, if any. Instead of `Spend` it may be `Close`.
     pub fn of(row: &Row<Code>) -> Option<Step> {
         if is_live(row) {
             Some(Step::Spend)
@@ -34,14 +37,31 @@ impl Step {
         }
     }
 
+    /// Whether this is a presentation of a live code.
+    pub fn spends(self) -> bool {
+        matches!(self, Step::Spend | Step::Close)
+    }
+
+    fn is_due_on(self, row: &Row<Code>) -> bool {
+        match Step::of(row) {
+            Some(Step::Spend) => self.spends(),
+            due => due == Some(self),
+        }
+    }
+
     /// Writes the step. This is the only place where a code is spent.
     pub fn write(self, codes: &Codes, row: &Row<Code>, wait: LockWait) -> Result<Update, Error> {
-        let column = match self {
-            Step::Spend => Code::ConsumedAt,
-            Step::Replay => Code::ReplayedAt,
-            Step::Reuse => Code::ReusedAt,
+        let columns: &[Code] = match self {
+            Step::Spend => &[Code::ConsumedAt],
+            Step::Close => &[Code::ConsumedAt, Code::ReplayedAt],
+            Step::Replay => &[Code::ReplayedAt],
+            Step::Reuse => &[Code::ReusedAt],
         };
-        let update = codes.update(row, Values::default().set(column, now()), wait)?;
+        let now = now();
+        let values = columns
+            .iter()
+            .fold(Values::default(), |values, column| values.set(*column, now));
+        let update = codes.update(row, values, wait)?;
         if self == Step::Reuse && update == Update::Done {
             reuse::announce(row);
         }
@@ -51,7 +71,7 @@ impl Step {
     /// Whether the code exists and this step is due.
     pub fn is_due(self, codes: &Codes, code_hash: &str) -> bool {
         let row = codes.find(code_hash);
-        row.is_some_and(|row| Step::of(&row) == Some(self))
+        row.is_some_and(|row| self.is_due_on(&row))
     }
 
     /// Finds a code and writes this step if it is due.
@@ -62,7 +82,7 @@ impl Step {
         wait: LockWait,
     ) -> Result<Update, Error> {
         match codes.find(code_hash) {
-            Some(row) if Step::of(&row) == Some(self) => self.write(codes, &row, wait),
+            Some(row) if self.is_due_on(&row) => self.write(codes, &row, wait),
             _ => Ok(Update::Gone),
         }
     }

@@ -127,7 +127,7 @@ fn write(
 /// Whether the row that this step builds on also vanishes with this transaction.
 fn is_own(step: Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> bool {
     match step {
-        Step::Spend => savepoint::is_own_put(codes, row, code_hash),
+        Step::Spend | Step::Close => savepoint::is_own_put(codes, row, code_hash),
         Step::Replay | Step::Reuse => row.is_of_this_transaction(),
     }
 }
@@ -143,7 +143,7 @@ fn with_this_statement(step: Step, codes: &Table<Code>, row: &Row<Code>) -> Resu
 
 fn count(step: Step, path: Counter) {
     match step {
-        Step::Spend => counters::add(path, 1),
+        Step::Spend | Step::Close => counters::add(path, 1),
         Step::Replay => {}
         Step::Reuse => counters::add(Counter::Reuses, 1),
     }

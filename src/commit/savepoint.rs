@@ -68,7 +68,7 @@ pub fn own(codes: &Table<Code>, code_hash: &str) -> Own {
         })
     };
     Own {
-        spent: did(|step| step == Step::Spend),
+        spent: did(Step::spends),
         presented_again: did(|step| step != Step::Spend),
     }
 }

@@ -12,16 +12,18 @@ CREATE TEMP VIEW state AS SELECT code_hash, consumed_at IS NOT NULL AS spent, re
 -- Nothing is written before a presentation: these two do not look at revocations.
 SELECT expires_at FROM code_get('live');
 SELECT status FROM code_inspect('live');
--- The take spends it. Nothing is handed out, and a second one is a replay like any other.
+-- The take spends it, and closes it in the same write: nothing is handed out, later ones write nothing, and a mark answers replayed.
 SELECT * FROM code_take('live');
 SELECT * FROM state WHERE code_hash = 'live';
-SELECT count(*) FROM code_get('live');
+SELECT consumed_at = replayed_at AS at_once, ctid AS place FROM authorizations WHERE code_hash = 'live' \gset
+SELECT :'at_once' AS at_once, count(*) AS got FROM code_get('live');
 SELECT * FROM code_take('live');
-SELECT * FROM state WHERE code_hash = 'live';
+SELECT ctid = :'place' AS as_it_was FROM authorizations WHERE code_hash = 'live';
 SELECT code_mark_consumed('live');
 SELECT status FROM code_take('live');
 SELECT status FROM code_take('marked');
 SELECT code_mark_consumed('marked');
+SELECT * FROM state WHERE code_hash = 'marked';
 -- Also inside a transaction that is rolled back, and where the code has expired. Where the take is part of the transaction, it shares its fate.
 BEGIN;
 SELECT * FROM code_take('inside');
@@ -48,6 +50,15 @@ SELECT code_put('own', :'grant'::jsonb || '{"family_id": "own"}', 4102444800), c
 SELECT status FROM code_take('own');
 COMMIT;
 SELECT * FROM state WHERE code_hash = 'own';
+BEGIN;
+SELECT code_put('own, undone', :'grant'::jsonb || '{"family_id": "own"}', 4102444800), code_put('own, marked', :'grant'::jsonb || '{"family_id": "own"}', 4102444800);
+SAVEPOINT a;
+SELECT h, status FROM unnest('{"own, undone","own, marked"}'::text[]) h, code_take(h);
+ROLLBACK TO a;
+SELECT h, status FROM unnest('{"own, undone","own, marked"}'::text[]) h, code_inspect(h);
+SELECT code_mark_consumed('own, marked');
+COMMIT;
+SELECT * FROM state WHERE code_hash LIKE 'own, %';
 SELECT code_put('later', :'grant'::jsonb || '{"family_id": "later"}', 4102444800);
 BEGIN;
 SELECT code_revoke_family('later');
