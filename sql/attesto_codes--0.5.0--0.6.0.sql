@@ -1,4 +1,28 @@
 -- 0.6.0: revocation is a fact of the family. Everything here makes what sql/attesto_codes--0.6.0.sql makes for a new installation.
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_attribute
+    WHERE attrelid OPERATOR(pg_catalog.=) '@extschema@.authorization_revoked_families'::pg_catalog.regclass AND attnum OPERATOR(pg_catalog.>) 2) THEN
+    RAISE EXCEPTION 'authorization_revoked_families has columns that attesto_codes did not make'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'The new column would not be in its place behind those of the extension.',
+            HINT = 'Dump the database, install the new version in an empty one, and restore the dump there.';
+  END IF;
+END
+$$;
+
+-- A library that looks for revocations only in the tokens, as on a standby that still has it, does not have these functions: it
+-- would call revoked tokens valid, and take codes that are revoked.
+CREATE OR REPLACE FUNCTION @extschema@.code_take(code_hash text)
+RETURNS TABLE (status text, data jsonb, expires_at bigint, meta jsonb)
+ROWS 1
+LANGUAGE c AS 'MODULE_PATHNAME', 'code_take_unless_revoked_wrapper';
+
+CREATE OR REPLACE FUNCTION @extschema@.code_access_token_revoked(jti text)
+RETURNS boolean
+STABLE
+LANGUAGE c AS 'MODULE_PATHNAME', 'code_access_token_revoked_by_family_wrapper';
+
 ALTER TABLE @extschema@.authorization_revoked_families
   DROP CONSTRAINT authorization_revoked_families_pkey,
   ADD COLUMN revocation text COLLATE pg_catalog."C" DEFAULT pg_catalog.gen_random_uuid()::pg_catalog.text PRIMARY KEY;

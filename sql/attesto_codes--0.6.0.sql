@@ -107,7 +107,7 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'code_issue_wrapper';
 CREATE FUNCTION @extschema@.code_take(code_hash text)
 RETURNS TABLE (status text, data jsonb, expires_at bigint, meta jsonb)
 ROWS 1
-LANGUAGE c AS 'MODULE_PATHNAME', 'code_take_of_run_wrapper';
+LANGUAGE c AS 'MODULE_PATHNAME', 'code_take_unless_revoked_wrapper';
 
 CREATE FUNCTION @extschema@.code_mark_consumed(code_hash text, meta jsonb DEFAULT '{}')
 RETURNS text
@@ -124,7 +124,7 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'code_revoke_family_wrapper';
 CREATE FUNCTION @extschema@.code_access_token_revoked(jti text)
 RETURNS boolean
 STABLE
-LANGUAGE c AS 'MODULE_PATHNAME', 'code_access_token_revoked_wrapper';
+LANGUAGE c AS 'MODULE_PATHNAME', 'code_access_token_revoked_by_family_wrapper';
 
 CREATE FUNCTION @extschema@.code_family_revoked(family_id text)
 RETURNS boolean

@@ -128,6 +128,16 @@ fn code_issue(
 /// 25006, 53400 if no background worker is free, 55P03 if an open transaction holds the row or the
 /// table, 57P01 if the worker ended without an answer.
 #[pg_extern(sql = false)]
+fn code_take_unless_revoked(
+    code_hash: Option<&str>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<ResultRow<4>, ErrorReport> {
+    present(code_hash, fcinfo)
+}
+
+/// The entry point of databases that are not updated to 0.6.0 yet. Since 0.6.0 the script names a
+/// newer one, which older libraries lack. They would take codes that are revoked.
+#[pg_extern(sql = false)]
 fn code_take_of_run(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
@@ -135,9 +145,8 @@ fn code_take_of_run(
     present(code_hash, fcinfo)
 }
 
-/// The entry point of databases that are not updated to 0.4.0 yet. Since 0.4.0 the script names a
-/// newer one, which older libraries lack. They know nothing of runs and would take codes that a
-/// crash has spent.
+/// The entry point of databases that are not updated to 0.4.0 yet. Libraries before 0.4.0 know
+/// nothing of runs and would take codes that a crash has spent.
 #[pg_extern(sql = false)]
 fn code_take(
     code_hash: Option<&str>,
@@ -241,8 +250,25 @@ fn code_revoke_family(
 /// Whether an access token is revoked and has not expired. Read-only.
 ///
 /// Errors: 22004, 22023.
-#[pg_extern(stable)]
+#[pg_extern(stable, name = "code_access_token_revoked")]
+fn code_access_token_revoked_by_family(
+    jti: Option<&str>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<bool, ErrorReport> {
+    is_token_revoked(jti, fcinfo)
+}
+
+/// The entry point of databases that are not updated to 0.6.0 yet. Libraries before 0.6.0, as on a
+/// standby that still has one, look only at the token and would miss that its family is revoked.
+#[pg_extern(sql = false)]
 fn code_access_token_revoked(
+    jti: Option<&str>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<bool, ErrorReport> {
+    is_token_revoked(jti, fcinfo)
+}
+
+fn is_token_revoked(
     jti: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<bool, ErrorReport> {

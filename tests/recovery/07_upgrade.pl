@@ -73,7 +73,7 @@ for my $schema ('public', 'oauth')
 	my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
 	command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr($old) ], "$schema: 0.5.0 is dumped");
 	is(error_of($node, "SELECT $_", $old), '42P01', "$schema: before the update $_ is refused")
-	  for "code_revoke_family('bad')", "code_record_access_token('good', 'new', 1)", 'code_sweep()';
+	  for "code_access_token_revoked('bad 1')", "code_take('live of bad')", "code_take('live of good')", "code_revoke_family('bad')", "code_record_access_token('good', 'new', 1)", 'code_sweep()';
 	is($rows->($old), $before, "$schema: and changes nothing");
 	$node->safe_psql($old, 'SET search_path = pg_temp; ALTER EXTENSION attesto_codes UPDATE');
 	is(differences($node, $fresh, $old), '', "$schema: the update of 0.5.0 makes what a new installation has");
@@ -101,14 +101,21 @@ for my $schema ('public', 'oauth')
 	}
 }
 
-# An older library lacks this entry point, and so cannot take codes that a crash has spent.
-is($node->safe_psql('old_public', q(SELECT prosrc FROM pg_proc WHERE proname = 'code_take')), 'code_take_of_run_wrapper',
-	'code_take calls an entry point that an older library lacks');
+# An older library lacks these entry points, and so cannot take codes that are revoked or that a crash has spent, nor call
+# revoked tokens valid.
+is($node->safe_psql('old_public', q(SELECT string_agg(prosrc, ' ' ORDER BY prosrc) FROM pg_proc WHERE proname IN ('code_take', 'code_access_token_revoked'))),
+	'code_access_token_revoked_by_family_wrapper code_take_unless_revoked_wrapper', 'code_take and code_access_token_revoked call entry points that an older library lacks');
 
 # Columns are addressed by position, so a foreign column there would be taken for the new one.
 $node->safe_psql('postgres', "DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes VERSION '0.1.0'; ALTER EXTENSION attesto_codes UPDATE TO '0.3.0';
 	ALTER TABLE authorizations ADD COLUMN tenant text");
 is(error_of($node, 'ALTER EXTENSION attesto_codes UPDATE'), '55000', 'no update of a table with columns of its own');
+for my $column ('ADD COLUMN tenant text', 'DROP COLUMN tenant')
+{
+	$node->safe_psql('postgres', "DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes VERSION '0.5.0'; ALTER TABLE authorization_revoked_families ADD COLUMN IF NOT EXISTS tenant text;
+		ALTER TABLE authorization_revoked_families " . $column =~ s/ADD COLUMN/ADD COLUMN IF NOT EXISTS/r);
+	is(error_of($node, 'ALTER EXTENSION attesto_codes UPDATE'), '55000', "nor of the revocations after $column");
+}
 $node->safe_psql('postgres', "DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes VERSION '0.1.0'; ALTER EXTENSION attesto_codes UPDATE");
 
 done_testing();

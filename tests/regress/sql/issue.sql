@@ -97,4 +97,4 @@ RESET ROLE;
 REVOKE ALL ON FUNCTION code_issue FROM regress_issuer;
 DROP ROLE regress_issuer;
 DROP TABLE codes;
-TRUNCATE authorizations;
+TRUNCATE authorizations, authorization_runs;
