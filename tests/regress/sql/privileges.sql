@@ -28,6 +28,12 @@ SELECT code_revoke_family('f');
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_access_token_revoked('j');
 \echo :LAST_ERROR_SQLSTATE
+SELECT code_family_revoked('f');
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM code_inspect('h');
+\echo :LAST_ERROR_SQLSTATE
+SELECT code_issue(:'grant');
+\echo :LAST_ERROR_SQLSTATE
 SELECT code_sweep();
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM code_stats();
