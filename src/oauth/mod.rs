@@ -7,6 +7,8 @@ pub mod digest;
 pub mod grant;
 mod members;
 pub mod numeric_date;
+#[cfg(test)]
+mod redemption;
 mod text;
 
 pub use members::{Fault, Members};
