@@ -26,7 +26,9 @@ scripts/files.sh install "$libraries" "$extensions" >/dev/null
 strip --strip-unneeded --remove-section=.comment "$libraries/attesto_codes.so"
 chmod 644 "$libraries/attesto_codes.so"
 
-cp -r README.md docs "$doc/"
+cp -r README.md CONTRIBUTING.md SECURITY.md docs contrib "$doc/"
+mkdir "$doc/bench"
+cp bench/README.md bench/RESULTS.md bench/others.svg "$doc/bench/"
 gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
 gzip -9n >"$doc/changelog.Debian.gz" <<EOF
 attesto-codes ($revision) unstable; urgency=medium

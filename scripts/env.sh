@@ -57,6 +57,7 @@ make demo and make test install what is missing."
 
 PG_CONFIG=$(find_pg_config)
 if [ -n "$PG_CONFIG" ]; then
+  command -v "$PG_CONFIG" >/dev/null || die "there is no pg_config at PG_CONFIG=$PG_CONFIG"
   # pgrx's build script then asks this pg_config, and needs no configuration of its own.
   export PG_CONFIG PGRX_PG_CONFIG_PATH="$PG_CONFIG"
   PG_BIN=$("$PG_CONFIG" --bindir)

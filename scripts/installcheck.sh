@@ -4,6 +4,9 @@
 . "$(dirname "$0")/env.sh"
 
 need_pg_config
+# Preloaded, its settings answer otherwise than the suite expects.
+preloaded=$(as_postgres "$PG_BIN/psql" -XAtqc "SHOW shared_preload_libraries" postgres) || die "no server answers at PGHOST, PGPORT as PGUSER"
+[[ $preloaded != *attesto_codes* ]] || die "this server preloads attesto_codes: installcheck needs one that does not"
 work=$(work_folder installcheck)
 trap 'rm -rf "$work"' EXIT
 cp -r "$ROOT/tests/regress" "$work/regress"

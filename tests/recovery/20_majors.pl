@@ -91,27 +91,47 @@ is_first_version($restored, 'first', 'token_oauth');
 	is($there->("SELECT count(*) FROM code_get('later taken')"), 0, 'replication: and sees those that are spent');
 	is($there->("SELECT code_access_token_revoked('later-t')"), 't', 'replication: and revocations');
 
-	# The switch. Open writes on the old server end first, and nobody writes there afterwards.
-	my $late = $old->background_psql('kept');
-	$late->query_safe("BEGIN; SELECT code_put('last', '${\ grant()}', 1800000000)");
-	my $fence = IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $old->connstr('kept'), '-c',
-		join '; ', map { "ALTER TABLE $_ ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY" } @tables ]);
-	$old->poll_query_until('kept', "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'authorizations'::regclass)");
-	$late->query_safe('COMMIT');
-	$late->quit;
-	ok(IPC::Run::finish($fence), 'switch: the tables are closed once who was writing has ended');
+	# The switch, statement by statement. An open put ends first. A redemption that has recorded its token and not yet marked its
+	# code is refused. Neither becomes the victim of a deadlock.
+	my $copied = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'";
+	is($there->($copied), 3, 'switch: all tables are copied');
+	my $position = "SELECT pg_current_wal_insert_lsn() FROM pg_class WHERE oid = ANY ('{" . join(', ', @tables) . "}'::regclass[])
+		AND relrowsecurity AND relforcerowsecurity HAVING count(*) = 3";
+	my ($putter, $redeemer) = map { $old->background_psql('kept', on_error_stop => 0, extra_params => [ '-v', 'VERBOSITY=sqlstate' ]) } 1 .. 2;
+	$putter->query("BEGIN; SELECT code_put('last', '${\ grant()}', 1800000000)");
+	$redeemer->query("BEGIN; SELECT code_record_access_token('fam', 'never', 1800000000)");
+	my @close = map { "ALTER TABLE $_ ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY" } @tables;
+	my $closing = IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $old->connstr('kept'), map { ('-c', $_) } @close ]);
+	my $waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = '%s'::regclass)";
+	$old->poll_query_until('kept', sprintf $waits, $tables[0]);
+	is($sql->($position), '', 'switch: while a transaction writes, the tables are not closed');
+	$putter->query('COMMIT');
+	$old->poll_query_until('kept', sprintf $waits, $tables[1]);
+	is($sql->($position), '', 'switch: nor while one of them is open');
+	$redeemer->query("SELECT code_mark_consumed('spent')");
+	like($redeemer->{stderr}, qr/ERROR:  55000/, 'switch: a redemption that has not marked its code yet is refused');
+	$redeemer->query('ROLLBACK');
+	$_->quit for $putter, $redeemer;
+	ok(IPC::Run::finish($closing), 'switch: the tables are closed once both have ended');
 	my $refused = join ' ', map { error_of($old, "SELECT $_", 'kept') } "code_put('no', '${\ grant()}', 1800000000)", "code_take('live')",
 	  "code_mark_consumed('spent')", "code_record_access_token('fam', 'no', 1800000000)", "code_revoke_family('fam')";
 	is($refused, '55000 55000 55000 55000 55000', 'switch: the old server then writes nothing');
 	is($sql->("BEGIN; SELECT count(*) FROM code_get('last'); ROLLBACK"), 1, 'switch: and still reads');
-	my $end = $sql->('SELECT pg_current_wal_insert_lsn()');
+	my $end = $sql->($position);
 	$old->poll_query_until('kept', "SELECT confirmed_flush_lsn >= '$end' FROM pg_replication_slots WHERE slot_name = 'codes'")
 	  or die 'the subscriber did not catch up';
+	is($there->($copied), 3, 'switch: all tables still are');
 	$there->('DROP SUBSCRIPTION codes');
 	$there->('GRANT EXECUTE ON FUNCTION code_take(text) TO token_public');
 	is(every_row($restored, 'moved', 'public'), every_row($old, 'kept', 'public'), 'switch: every row is there');
 	is($there->("SELECT status FROM code_take('last')"), 'ok', 'switch: the last code of the old server is taken on the new one');
 	is_every_state($restored, 'moved', 'public', 'switch', 'error');
+
+	# A second try over rows that are there never gets its copy, and the query of the copy says so.
+	$there->("CREATE SUBSCRIPTION again CONNECTION '${\ $old->connstr} dbname=kept' PUBLICATION codes");
+	$restored->wait_for_log(qr/duplicate key value violates unique constraint "authorizations_pkey"/);
+	cmp_ok($there->($copied), '<', 3, 'a subscription to tables that have rows is never ready');
+	$there->('DROP SUBSCRIPTION again');
 
 	# Back to where pg_upgrade starts from.
 	$sql->(join '; ', map { "ALTER TABLE $_ DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY" } @tables);

@@ -23,9 +23,10 @@ use pgrx::nullable::Nullable;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
-use pgrx::{FromDatum, IntoDatum, pg_sys};
+use pgrx::{FromDatum, IntoDatum, direct_function_call, pg_sys};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::ffi::CStr;
 
 /// A whole `jsonb`: an argument or a column in place, or one built here.
 #[derive(Clone)]
@@ -67,6 +68,23 @@ impl<'a> From<Object<'a>> for Jsonb<'a> {
     fn from(object: Object<'a>) -> Jsonb<'a> {
         Jsonb(object.container().into())
     }
+}
+
+/// A number in PostgreSQL's spelling.
+fn digits(number: Value) -> String {
+    // Makes the varlena header anew: the copy must be aligned like a numeric.
+    let numeric = number.bytes.get(4..).into_datum();
+    // SAFETY: numeric_out takes a numeric and returns a palloc'ed C string.
+    let text: Option<&CStr> = unsafe { direct_function_call(pg_sys::numeric_out, &[numeric]) };
+    text.map(CStr::to_string_lossy)
+        .unwrap_or_default()
+        .into_owned()
+}
+
+/// Whether a value nests deeper than max_stack_depth allows to follow.
+fn is_too_deep() -> bool {
+    // SAFETY: compares the address of a variable with where the stack began.
+    unsafe { pg_sys::stack_is_too_deep() }
 }
 
 impl FromDatum for Jsonb<'_> {

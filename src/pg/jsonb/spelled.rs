@@ -2,15 +2,13 @@
 //! much text is made: one number may have 147,455 digits.
 
 use super::layout::Value;
+use super::{digits, is_too_deep};
 use pgrx::pg_sys::{
     JENTRY_ISBOOL_FALSE, JENTRY_ISBOOL_TRUE, JENTRY_ISNULL, JENTRY_ISNUMERIC, JENTRY_ISSTRING,
-    numeric_out, stack_is_too_deep,
 };
-use pgrx::{IntoDatum, direct_function_call};
 use serde::de::MapAccess;
 use serde::ser::{Error as _, Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
-use std::ffi::CStr;
 
 /// A value to be written as text.
 #[derive(Clone, Copy)]
@@ -27,8 +25,7 @@ impl Serialize for Spelled<'_> {
             JENTRY_ISNUMERIC => RawValue::from_string(digits(value))
                 .map_err(S::Error::custom)?
                 .serialize(serializer),
-            // SAFETY: compares the address of a variable with where the stack began.
-            _ if unsafe { stack_is_too_deep() } => Err(S::Error::custom("too deep")),
+            _ if is_too_deep() => Err(S::Error::custom("too deep")),
             _ if value.is_object() => {
                 let mut members = value.members().map_err(S::Error::custom)?;
                 let mut map = serializer.serialize_map(None)?;
@@ -49,15 +46,4 @@ impl Serialize for Spelled<'_> {
             }
         }
     }
-}
-
-/// A number in PostgreSQL's spelling.
-fn digits(number: Value) -> String {
-    // Makes the varlena header anew: the copy must be aligned like a numeric.
-    let numeric = number.bytes.get(4..).into_datum();
-    // SAFETY: numeric_out takes a numeric and returns a palloc'ed C string.
-    let text: Option<&CStr> = unsafe { direct_function_call(numeric_out, &[numeric]) };
-    text.map(CStr::to_string_lossy)
-        .unwrap_or_default()
-        .into_owned()
 }
