@@ -7,19 +7,23 @@
 // pgrx keeps the SQLSTATE only if the error type is its own ErrorReport.
 #![allow(clippy::result_large_err)]
 
+use crate::codes::completion::{self, AccessToken};
 use crate::codes::counters::{self, Counter};
 use crate::codes::families;
-use crate::codes::lifecycle::{self, Entry, Grant, Inspected, Marked, Taken};
+use crate::codes::lifecycle::{self, Entry, Grant, Inspected, Marked};
+use crate::codes::meta::Meta;
+use crate::codes::presentation::{Answer, Presentation, Redemption};
 use crate::codes::statistics::{self, Statistics};
 use crate::codes::sweep::{Place, Sweep};
 use crate::commit::savepoint::{note_put, own};
 use crate::error::Error;
+use crate::oauth::redemption::Sent;
 use crate::oauth::{Identifier, digest, grant, numeric_date};
 use crate::pg::backend::{database, database_name, is_read_only, now, random_bytes, schema_of};
 use crate::pg::jsonb::Jsonb;
 use crate::pg::result_row::ResultRow;
 use crate::pg::session::replication_role;
-use crate::settings::session_retention;
+use crate::settings::{META_BYTES, session_retention};
 use crate::table::{Access, Code, Family, Table, Token};
 use crate::{commit, worker};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -132,7 +136,7 @@ fn code_take_unless_revoked(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<ResultRow<4>, ErrorReport> {
-    present(code_hash, fcinfo)
+    take(code_hash, fcinfo)
 }
 
 /// The entry point of databases that are not updated to 0.6.0 yet. Since 0.6.0 the script names a
@@ -142,7 +146,7 @@ fn code_take_of_run(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<ResultRow<4>, ErrorReport> {
-    present(code_hash, fcinfo)
+    take(code_hash, fcinfo)
 }
 
 /// The entry point of databases that are not updated to 0.4.0 yet. Libraries before 0.4.0 know
@@ -152,37 +156,119 @@ fn code_take(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<ResultRow<4>, ErrorReport> {
-    present(code_hash, fcinfo)
+    take(code_hash, fcinfo)
 }
 
-fn present(
+fn take(
     code_hash: Option<&str>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<ResultRow<4>, ErrorReport> {
     let code_hash = key(code_hash)?;
     writable("code_take()")?;
-    let (counter, row) = match commit::take(fcinfo, code_hash, worker::write)? {
-        Taken::Ok(Entry { data, expires_at }) => {
-            let (data, expires_at) = (data.into_datum(), expires_at.into_datum());
-            (
-                Counter::TakesOk,
-                ["ok".into_datum(), data, expires_at, None],
-            )
-        }
-        Taken::Consumed(meta) => {
-            let meta = meta.into_datum();
-            (
-                Counter::TakesConsumed,
-                ["consumed".into_datum(), None, None, meta],
-            )
-        }
-        Taken::Error => (
-            Counter::TakesError,
-            ["error".into_datum(), None, None, None],
-        ),
+    let answer = commit::present(fcinfo, code_hash, &Presentation::Take, worker::write)?;
+    counters::add(Counter::of_take(&answer), 1);
+    let [status, _, data, expires_at, meta] = columns(answer);
+    Ok(ResultRow::one([status, data, expires_at, meta]))
+}
+
+/// Presents a code with what the client sent, and checks it (RFC 6749, section 4.1.3; RFC 7636,
+/// section 4.6; RFC 9449, section 10). Only one call ever gets `ok`. A live code is spent by any
+/// call, whatever the checks say. With `meta` a success is marked in the same write. A reuse by a
+/// client that passes every check revokes the names of the code, unless
+/// attesto_codes.revoke_on_reuse is off (RFC 9700, section 4.2.4).
+///
+/// NULL means that the client sent no such parameter. `client_id` is that of the authenticated
+/// client, `dpop_jkt` that of a verified proof. `expires_at` is in unix seconds. `reason` is for
+/// logs: the client gets `invalid_grant`, whatever it is.
+///
+/// Errors: as code_take; 22023 if meta is not an object of at most 4096 bytes, or names a family
+/// that is not an identifier.
+#[pg_extern(sql = false)]
+fn code_redeem(
+    code_hash: Option<&str>,
+    client_id: Option<&str>,
+    redirect_uri: default!(Option<&str>, "NULL"),
+    code_verifier: default!(Option<&str>, "NULL"),
+    dpop_jkt: default!(Option<&str>, "NULL"),
+    meta: default!(Option<Jsonb>, "NULL"),
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<ResultRow<5>, ErrorReport> {
+    let code_hash = key(code_hash)?;
+    let client_id = client_id.ok_or(Error::Null("client_id"))?;
+    if meta
+        .as_ref()
+        .is_some_and(|meta| meta.bytes().len() > META_BYTES)
+    {
+        return Err(Error::RedeemMeta.into());
+    }
+    let meta = meta.map(Meta::check).transpose()?;
+    writable("code_redeem()")?;
+    let sent = Sent {
+        client_id,
+        redirect_uri,
+        code_verifier,
+        dpop_jkt,
     };
-    counters::add(counter, 1);
-    Ok(ResultRow::one(row))
+    let presentation = Presentation::Redeem(Redemption {
+        sent,
+        meta,
+        now: now(),
+    });
+    let answer = commit::present(fcinfo, code_hash, &presentation, worker::write)?;
+    counters::add(Counter::of_redeem(&answer), 1);
+    Ok(ResultRow::one(columns(answer)))
+}
+
+/// status, reason, data, expires_at and meta.
+fn columns(answer: Answer) -> [Option<pg_sys::Datum>; 5] {
+    match answer {
+        Answer::Ok(Entry { data, expires_at }) => {
+            let (data, expires_at) = (data.into_datum(), expires_at.into_datum());
+            ["ok".into_datum(), None, data, expires_at, None]
+        }
+        Answer::Consumed(meta) => ["consumed".into_datum(), None, None, None, meta.into_datum()],
+        Answer::Error(reason) => {
+            let reason = reason.name().into_datum();
+            ["error".into_datum(), reason, None, None, None]
+        }
+    }
+}
+
+/// Completes a redemption in the transaction that stores the tokens: records the access token in the
+/// code's family, and marks the code. Raises an error where no tokens may be sent, so that the
+/// transaction cannot commit (RFC 9700, section 4.2.4). `expires_at` is in unix seconds, and is
+/// ignored if jti is NULL.
+///
+/// Errors: 22004, 22023, 23505 if the jti is recorded already, other than by the same call, 25006,
+/// 55000 if the code is live, closed, was presented again or is revoked, P0002 if there is no such
+/// code.
+#[pg_extern]
+fn code_complete(
+    code_hash: Option<&str>,
+    jti: default!(Option<&str>, "NULL"),
+    expires_at: default!(Option<i64>, "NULL"),
+    meta: default!(Option<Jsonb>, "'{}'"),
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Result<&'static str, ErrorReport> {
+    let code_hash = key(code_hash)?;
+    let token = match jti {
+        None => None,
+        Some(_) => {
+            let jti = identifier(jti, "jti")?;
+            let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
+            Some(AccessToken::new(jti, expires_at)?)
+        }
+    };
+    let meta = Meta::check(meta.ok_or(Error::Null("meta"))?)?;
+    writable("code_complete()")?;
+    Table::with(fcinfo, Access::Write, |codes| {
+        Table::with(fcinfo, Access::Write, |tokens| {
+            let own = own(codes, code_hash);
+            completion::complete(codes, tokens, code_hash, token, &meta, &own)
+        })
+    })?;
+    counters::add(Counter::Completes, 1);
+    Ok("ok")
 }
 
 /// Records in the caller's transaction that the redemption of a spent code succeeded. The caller
@@ -341,65 +427,65 @@ fn is_made_here(function: pg_sys::FunctionCallInfo) -> Result<bool, Error> {
 
 /// Counts the codes and families in the tables and, with shared_preload_libraries, the events since
 /// the server started.
-#[pg_extern(security_definer)]
-#[search_path(pg_catalog, pg_temp)]
-#[allow(clippy::type_complexity)]
-fn code_stats(
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Result<
-    TableIterator<
-        'static,
-        (
-            name!(live, i64),
-            name!(spent, i64),
-            name!(redeemed, i64),
-            name!(due, i64),
-            name!(oldest_due_age, Option<f64>),
-            name!(families_revoked, i64),
-            name!(sampled, bool),
-            name!(puts, Option<i64>),
-            name!(takes_ok, Option<i64>),
-            name!(takes_consumed, Option<i64>),
-            name!(takes_error, Option<i64>),
-            name!(marks_ok, Option<i64>),
-            name!(marks_replayed, Option<i64>),
-            name!(marks_missing, Option<i64>),
-            name!(reuses, Option<i64>),
-            name!(sweeps, Option<i64>),
-            name!(rows_swept, Option<i64>),
-            name!(spends_statement, Option<i64>),
-            name!(spends_oneshot, Option<i64>),
-            name!(spends_resident, Option<i64>),
-            name!(spends_joined, Option<i64>),
-        ),
-    >,
-    ErrorReport,
-> {
+#[pg_extern(sql = false)]
+fn code_stats_of_redeems(fcinfo: pg_sys::FunctionCallInfo) -> Result<ResultRow<34>, ErrorReport> {
+    Ok(statistics(fcinfo)?)
+}
+
+/// The entry point of databases that are not updated to 0.6.0 yet. It has no columns for
+/// code_redeem.
+#[pg_extern(sql = false)]
+fn code_stats(fcinfo: pg_sys::FunctionCallInfo) -> Result<ResultRow<21>, ErrorReport> {
+    Ok(statistics(fcinfo)?)
+}
+
+/// The first N columns of code_stats, in the order of the script.
+fn statistics<const N: usize>(fcinfo: pg_sys::FunctionCallInfo) -> Result<ResultRow<N>, Error> {
     use Counter::*;
-    let stats: Statistics = statistics::read(fcinfo)?;
-    Ok(TableIterator::once((
-        stats.live,
-        stats.spent,
-        stats.redeemed,
-        stats.due,
-        stats.oldest_due_age,
-        stats.families_revoked,
-        stats.sampled,
-        counters::get(Puts),
-        counters::get(TakesOk),
-        counters::get(TakesConsumed),
-        counters::get(TakesError),
-        counters::get(MarksOk),
-        counters::get(MarksReplayed),
-        counters::get(MarksMissing),
-        counters::get(Reuses),
-        counters::get(Sweeps),
-        counters::get(RowsSwept),
-        counters::get(SpendsStatement),
-        counters::get(SpendsOneshot),
-        counters::get(SpendsResident),
-        counters::get(SpendsJoined),
-    )))
+    let contents: Statistics = statistics::read(fcinfo)?;
+    let contents = [
+        contents.live.into_datum(),
+        contents.spent.into_datum(),
+        contents.redeemed.into_datum(),
+        contents.due.into_datum(),
+        contents.oldest_due_age.into_datum(),
+        contents.families_revoked.into_datum(),
+        contents.sampled.into_datum(),
+    ];
+    let events = [
+        Puts,
+        TakesOk,
+        TakesConsumed,
+        TakesError,
+        MarksOk,
+        MarksReplayed,
+        MarksMissing,
+        Reuses,
+        Sweeps,
+        RowsSwept,
+        SpendsStatement,
+        SpendsOneshot,
+        SpendsResident,
+        SpendsJoined,
+        RedeemsOk,
+        RedeemsConsumed,
+        RedeemsUnknown,
+        RedeemsExpired,
+        RedeemsClientMismatch,
+        RedeemsRedirectUriMismatch,
+        RedeemsPkceFailed,
+        RedeemsDpopProofRequired,
+        RedeemsDpopBindingMismatch,
+        RedeemsRevoked,
+        RedeemsSpent,
+        Completes,
+        RevocationsByReuse,
+    ];
+    let events = events.map(|event| counters::get(event).into_datum());
+    let mut columns = contents.into_iter().chain(events);
+    Ok(ResultRow::one(std::array::from_fn(|_| {
+        columns.next().flatten()
+    })))
 }
 
 /// The lookup key of a code: base64url without padding of SHA-256(code), 43 characters.

@@ -19,21 +19,29 @@ pub enum Error {
     Grant(&'static str, String),
     /// meta is not an object, or too large.
     Meta,
+    /// The family in meta is not an identifier.
+    MetaFamily,
+    /// meta is too large for code_redeem.
+    RedeemMeta,
     /// The code_hash is stored already.
     Exists,
     /// The code to be marked is still live.
     NotTaken,
+    /// There is no such code.
+    NoCode,
+    /// No tokens may be sent for the code.
+    NoTokens(NoTokens),
     /// The transaction, or the whole server, is read-only.
     ReadOnly(&'static str),
     /// The surrounding transaction could undo the spend, and the settings refuse that.
-    InTransaction,
-    /// A trigger on one of the tables calls code_take.
-    InTrigger,
+    InTransaction(&'static str),
+    /// A trigger on one of the tables calls code_take or code_redeem.
+    InTrigger(&'static str),
     /// An open transaction, perhaps the caller's own, holds the row or the table.
     Locked,
-    /// No background worker is free for code_take.
+    /// No background worker is free for a presentation.
     NoWorker,
-    /// The background worker of code_take ended without an answer.
+    /// The background worker of a presentation ended without an answer.
     NoAnswer,
     /// No background worker is free for code_sweep.
     NoSweeper,
@@ -78,6 +86,19 @@ pub enum Obstacle {
     ForeignTable,
     /// Another table inherits from this one, or this one from another.
     Inheritance,
+}
+
+/// Why no tokens may be sent for a code.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NoTokens {
+    /// Nobody has presented the code yet.
+    Live,
+    /// The presentation that spent the code failed, or a crash has spent it.
+    Closed,
+    /// The code was presented again since it was spent.
+    Replayed,
+    /// One of the code's names is revoked.
+    Revoked,
 }
 
 impl Error {
@@ -136,6 +157,18 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "The argument \"meta\" must be a JSON object of at most 64 MB.".into(),
             "Pass an object, or leave the argument out.",
         ),
+        Error::MetaFamily => (
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "invalid meta".into(),
+            "The member \"family_id\" of meta must be a string of 1 to 1024 bytes or null.".into(),
+            "Pass the identifier of the family, or leave the member out; the code was not presented.",
+        ),
+        Error::RedeemMeta => (
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "invalid meta".into(),
+            "The argument \"meta\" of code_redeem must be a JSON object of at most 4096 bytes.".into(),
+            "Pass a smaller object, or pass it to code_complete; the code was not presented.",
+        ),
         Error::Exists => (
             ERRCODE_UNIQUE_VIOLATION,
             "authorization code already exists".into(),
@@ -154,35 +187,50 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "The transaction is READ ONLY, or the server is a standby.".into(),
             "Call it on the primary, in a READ WRITE transaction.",
         ),
-        Error::InTransaction => (
-            ERRCODE_ACTIVE_SQL_TRANSACTION,
-            "code_take cannot run in a transaction that could still be rolled back".into(),
-            "The setting attesto_codes.take_in_transaction is \"refuse\".".into(),
-            "Call it in autocommit as SELECT * FROM code_take($1), before the transaction begins.",
+        Error::NoCode => (
+            ERRCODE_NO_DATA_FOUND,
+            "no such authorization code".into(),
+            "The argument \"code_hash\" names no code: it was never issued, or was swept.".into(),
+            "Send no tokens; answer invalid_grant.",
         ),
-        Error::InTrigger => (
+        Error::NoTokens(why) => (
+            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "no tokens may be sent for this authorization code".into(),
+            describe_no_tokens(why).into(),
+            match why {
+                NoTokens::Live => "Call code_redeem first, and code_complete only after its answer ok.",
+                _ => "Roll back, send no tokens, and answer invalid_grant.",
+            },
+        ),
+        Error::InTransaction(function) => (
             ERRCODE_ACTIVE_SQL_TRANSACTION,
-            "code_take cannot run inside a trigger on a table of attesto_codes".into(),
-            "The transaction that commits the take might have to wait for the one that runs the trigger.".into(),
-            "Call code_take outside of the trigger.",
+            format!("{function} cannot run in a transaction that could still be rolled back"),
+            "The setting attesto_codes.take_in_transaction is \"refuse\".".into(),
+            "Call it in autocommit as a statement of its own, SELECT * FROM the call, before the transaction begins.",
+        ),
+        Error::InTrigger(function) => (
+            ERRCODE_ACTIVE_SQL_TRANSACTION,
+            format!("{function} cannot run inside a trigger on a table of attesto_codes"),
+            "The transaction that commits the spend might have to wait for the one that runs the trigger.".into(),
+            "Call it outside of the trigger.",
         ),
         Error::Locked => (
             ERRCODE_LOCK_NOT_AVAILABLE,
             "authorization code is locked".into(),
             "An open transaction, perhaps this one, has held the code's row or table for one second; this call did not spend the code.".into(),
-            "End the transaction that holds the lock, and take the code again.",
+            "End the transaction that holds the lock, and present the code again.",
         ),
         Error::NoWorker => (
             ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-            "no background worker is free to commit the take".into(),
-            "The code is still live.".into(),
-            "Raise max_worker_processes, or call code_take in autocommit as SELECT * FROM code_take($1).",
+            "no background worker is free to commit the presentation".into(),
+            "Nothing was written; a live code is still live.".into(),
+            "Raise max_worker_processes, or present codes in autocommit as a statement of its own, SELECT * FROM the call.",
         ),
         Error::NoAnswer => (
             ERRCODE_ADMIN_SHUTDOWN,
-            "the background worker that commits the take ended without an answer".into(),
+            "the background worker that commits the presentation ended without an answer".into(),
             "The code may be spent; its entry was not handed out.".into(),
-            "Take the code again; an answer other than ok means that it is spent.",
+            "Present the code again; an answer other than ok means that it is spent.",
         ),
         Error::NoSweeper => (
             ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
@@ -265,6 +313,19 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             "A column of the row holds a value that attesto_codes does not write.".into(),
             "Find out who else writes to the tables of attesto_codes.",
         ),
+    }
+}
+
+fn describe_no_tokens(why: NoTokens) -> &'static str {
+    match why {
+        NoTokens::Live => "The code is live: nobody has presented it.",
+        NoTokens::Closed => {
+            "The code is closed: the presentation that spent it failed, or a crash has spent it."
+        }
+        NoTokens::Replayed => {
+            "The code was presented again since it was spent, so two parties may hold it."
+        }
+        NoTokens::Revoked => "The code's family, or another of its names, is revoked.",
     }
 }
 

@@ -14,7 +14,13 @@ const SCRIPT: &str = include_str!(concat!(
 const CONTROL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/attesto_codes.control");
 
 /// The functions that pgrx has no SQL for, because they return our own ResultRow.
-const BY_HAND: [&str; 3] = ["code_get", "code_inspect", "code_take"];
+const BY_HAND: [&str; 5] = [
+    "code_get",
+    "code_inspect",
+    "code_redeem",
+    "code_stats",
+    "code_take",
+];
 
 fn as_pgrx_writes_it() -> String {
     let binary = std::fs::read(std::env::current_exe().unwrap()).unwrap();

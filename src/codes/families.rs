@@ -6,10 +6,11 @@
 //! is no key of theirs. So no transaction waits for another one here, and a transaction that records
 //! a token while its family is being revoked needs no lock: a later reader sees both rows.
 
+use super::meta;
 use crate::error::Error;
-use crate::oauth::numeric_date;
+use crate::oauth::{Identifier, numeric_date};
 use crate::pg::backend::{now, random_bytes};
-use crate::table::{Access, Code, Family, Index, Key, LockWait, Row, Table, Token, Values, Walk};
+use crate::table::{Code, Family, Index, Key, LockWait, Row, Table, Token, Values, Walk};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::ops::ControlFlow;
 
@@ -63,12 +64,7 @@ pub fn revoke(
     if is_family_revoked(families, family_id)? {
         return Ok(0);
     }
-    let name = random_bytes::<16>().ok_or(Error::NoRandom)?;
-    let revocation = Values::default()
-        .set(Family::RevokedAt, now())
-        .set(Family::FamilyId, family_id)
-        .set(Family::Revocation, URL_SAFE_NO_PAD.encode(name));
-    families.insert(revocation, || Error::Damaged)?;
+    insert_revocation(families, family_id)?;
     let (mut revoked, now) = (0, now());
     let _: ControlFlow<()> = tokens.walk(
         &TOKENS,
@@ -82,37 +78,111 @@ pub fn revoke(
     Ok(revoked)
 }
 
+fn insert_revocation(families: &Table<Family>, family_id: &str) -> Result<(), Error> {
+    let name = random_bytes::<16>().ok_or(Error::NoRandom)?;
+    let revocation = Values::default()
+        .set(Family::RevokedAt, now())
+        .set(Family::FamilyId, family_id)
+        .set(Family::Revocation, URL_SAFE_NO_PAD.encode(name));
+    families.insert(revocation, || Error::Damaged)
+}
+
 /// Whether a family is revoked.
 pub fn is_family_revoked(families: &Table<Family>, family_id: &str) -> Result<bool, Error> {
+    has_revocation(families, family_id, |_| true)
+}
+
+/// Whether a family has a revocation that counts.
+fn has_revocation(
+    families: &Table<Family>,
+    family_id: &str,
+    counts: fn(&Row<Family>) -> bool,
+) -> Result<bool, Error> {
     let found = families.walk(
         &REVOCATIONS,
         vec![Key::text(1, family_id)],
         Walk::Forward,
-        |_| ControlFlow::Break(()),
+        |revocation| match counts(revocation) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        },
     )?;
     Ok(found.is_break())
 }
 
-/// Whether a live code is revoked: the family of its grant is, or its hash, which names the family of
-/// a code without one.
+/// The names of a code, which are families: that of the meta it is marked with, that of its grant,
+/// and its hash. The first is the code's family. An older version may have stored a family that is
+/// too long to be one.
+pub fn names<'a>(
+    code: &'a Row<Code>,
+    of_meta: Option<&'a str>,
+) -> impl Iterator<Item = &'a str> + Clone {
+    let names = [
+        of_meta,
+        code.text(Code::FamilyId),
+        code.text(Code::CodeHash),
+    ];
+    let names = names.into_iter().flatten();
+    names.filter(|name| Identifier::new(name).is_some())
+}
+
+/// Whether a code is revoked: one of its names is. `of_meta`: the family of its meta.
 pub fn is_code_revoked(
     codes: &Table<Code>,
     code: &Row<Code>,
-    code_hash: &str,
+    of_meta: Option<&str>,
 ) -> Result<bool, Error> {
-    Table::in_schema(codes.schema(), Access::Read, |families| {
+    Table::briefly(codes.schema(), |families| {
         // Most databases hold no revocation.
         if families.is_empty() {
             return Ok(false);
         }
-        let names = [code.text(Code::FamilyId), Some(code_hash)];
-        for name in names.into_iter().flatten() {
+        for name in names(code, of_meta) {
             if is_family_revoked(families, name)? {
                 return Ok(true);
             }
         }
         Ok(false)
     })
+}
+
+/// Whether all names of a code are revoked.
+pub fn are_revoked(codes: &Table<Code>, code: &Row<Code>) -> Result<bool, Error> {
+    all_names(codes, code, |_| true)
+}
+
+/// Whether all names of a code are revoked, by transactions that are committed.
+pub fn are_revoked_for_good(codes: &Table<Code>, code: &Row<Code>) -> Result<bool, Error> {
+    all_names(codes, code, |revocation| {
+        !revocation.is_of_this_transaction()
+    })
+}
+
+fn all_names(
+    codes: &Table<Code>,
+    code: &Row<Code>,
+    counts: fn(&Row<Family>) -> bool,
+) -> Result<bool, Error> {
+    Table::briefly(codes.schema(), |families| {
+        let of_meta = meta::family_of(code);
+        for name in names(code, of_meta.as_deref()) {
+            if !has_revocation(families, name, counts)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+}
+
+/// Revokes those names of a code that are not revoked yet.
+pub fn revoke_names(families: &Table<Family>, code: &Row<Code>) -> Result<(), Error> {
+    let of_meta = meta::family_of(code);
+    for name in names(code, of_meta.as_deref()) {
+        if !is_family_revoked(families, name)? {
+            insert_revocation(families, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a token is revoked and has not expired.

@@ -1,7 +1,8 @@
-//! The life of a code: put makes it live, the first take spends it, and mark makes it redeemed.
+//! The life of a code: put makes it live, the first presentation (presentation.rs) spends it, and
+//! mark makes it redeemed.
 
-use super::step::{Step, is_live, is_redeemed};
-use super::{families, reuse, runs};
+use super::step::{Step, after_the_spend, is_live, is_redeemed};
+use super::{meta, reuse, runs};
 use crate::error::Error;
 use crate::oauth::grant::{self, Confirmation};
 use crate::oauth::{Identifier, List, Members, NonEmpty, S256, numeric_date};
@@ -16,10 +17,6 @@ type Codes = Table<Code>;
 /// A grant whose opaque parts stay in a jsonb.
 pub type Grant<'a> = grant::Grant<'a, Object<'a>, Value<'a>>;
 
-/// How often a take looks at a row that keeps changing. A code has only a few states, so after this
-/// many attempts it is clear that only this transaction sees the row in its present state.
-pub const ATTEMPTS: usize = 10;
-
 /// What a live code stands for: the grant and when it expires.
 pub struct Entry {
     pub data: Jsonb<'static>,
@@ -27,32 +24,11 @@ pub struct Entry {
     pub expires_at: i64,
 }
 
-/// How a presentation ended.
-pub enum Taken {
-    /// The code was live, and this call spent it.
-    Ok(Entry),
-    /// The code was redeemed before (RFC 6749, section 4.1.2). Holds the meta to return.
-    Consumed(Jsonb<'static>),
-    /// The code was never issued, was swept, is spent and not redeemed, or was live and is revoked.
-    Error,
-}
-
-impl Taken {
-    /// How many bytes of it go to the client.
-    pub fn size(&self) -> usize {
-        match self {
-            Taken::Ok(entry) => entry.data.size(),
-            Taken::Consumed(meta) => meta.size(),
-            Taken::Error => 0,
-        }
-    }
-}
-
 /// What the running transaction has done with a code, including what it has rolled back to a
 /// savepoint since. No other transaction can know this.
-#[derive(Clone, Copy)]
 pub struct Own {
-    pub spent: bool,
+    /// The step that spent the code.
+    pub spent: Option<Step>,
     /// The code was presented again after this transaction spent it, or was closed by it.
     pub presented_again: bool,
 }
@@ -103,25 +79,11 @@ pub fn put(codes: &Codes, code_hash: &str, grant: Grant, expires_at: i64) -> Res
 /// The entry of a live code.
 pub fn get(codes: &Codes, code_hash: &str, own: Own) -> Result<Option<Entry>, Error> {
     match codes.find(code_hash) {
-        Some(row) if is_live(&row) && !own.spent && !runs::is_over(codes, &row)? => {
+        Some(row) if is_live(&row) && own.spent.is_none() && !runs::is_over(codes, &row)? => {
             entry(&row).map(Some)
         }
         _ => Ok(None),
     }
-}
-
-/// The result of writing a presentation's step.
-pub enum Write {
-    Ended(Update),
-    /// A worker has to write it, after this backend has let go of the table.
-    Ordered,
-}
-
-/// How far a presentation has come.
-pub enum Presented {
-    Answered(Taken),
-    /// The answer is valid only after this step is written.
-    Ordered(Step, Taken),
 }
 
 /// The entry of any stored code, with its state.
@@ -139,7 +101,7 @@ pub fn inspect(codes: &Codes, code_hash: &str, own: Own) -> Result<Option<Inspec
     };
     let (status, meta) = if is_redeemed(&row) {
         ("redeemed", Some(reuse::redemption(&row)?))
-    } else if is_live(&row) && !own.spent && !runs::is_over(codes, &row)? {
+    } else if is_live(&row) && own.spent.is_none() && !runs::is_over(codes, &row)? {
         ("live", None)
     } else {
         ("spent", None)
@@ -150,50 +112,6 @@ pub fn inspect(codes: &Codes, code_hash: &str, own: Own) -> Result<Option<Inspec
         entry,
         meta,
     }))
-}
-
-/// Presents a code. Calls `write` with the step that is due, and `write` makes it last. An answer
-/// is given only when nothing is left to write.
-pub fn take(
-    codes: &Codes,
-    code_hash: &str,
-    write: impl Fn(Step, &Row<Code>, &Taken) -> Result<Write, Error>,
-) -> Result<Presented, Error> {
-    for _ in 0..ATTEMPTS {
-        check_for_interrupts!();
-        let Some(row) = codes.find(code_hash) else {
-            return Ok(Presented::Answered(Taken::Error));
-        };
-        if is_live(&row) && runs::is_over(codes, &row)? {
-            return Ok(Presented::Answered(Taken::Error));
-        }
-        let answer = answer(codes, &row, code_hash)?;
-        let step = match (Step::of(&row), &answer) {
-            (None, _) => return Ok(Presented::Answered(answer)),
-            (Some(Step::Spend), Taken::Error) => Step::Close,
-            (Some(step), _) => step,
-        };
-        match write(step, &row, &answer)? {
-            Write::Ended(Update::Done) => return Ok(Presented::Answered(answer)),
-            Write::Ended(Update::Gone) => {}
-            Write::Ended(Update::Busy) => return Err(Error::Locked),
-            Write::Ordered => return Ok(Presented::Ordered(step, answer)),
-        }
-    }
-    Err(Error::Locked)
-}
-
-fn answer(codes: &Codes, row: &Row<Code>, code_hash: &str) -> Result<Taken, Error> {
-    if is_live(row) {
-        match families::is_code_revoked(codes, row, code_hash)? {
-            true => Ok(Taken::Error),
-            false => entry(row).map(Taken::Ok),
-        }
-    } else if is_redeemed(row) {
-        reuse::redemption(row).map(Taken::Consumed)
-    } else {
-        Ok(Taken::Error)
-    }
 }
 
 /// Records that the redemption of a spent code succeeded. The first meta stays.
@@ -214,10 +132,8 @@ pub fn mark_consumed(
         // A crash may have lost the spend, and a replay after it.
         let uncertain = !is_redeemed(&row) && runs::is_over(codes, &row)?;
         if is_live(&row) && !uncertain {
-            if !own.spent {
-                return Err(Error::NotTaken);
-            }
-            Step::Spend.write(codes, &row, LockWait::Wait)?;
+            let spent = own.spent.as_ref().ok_or(Error::NotTaken)?;
+            spent.write(codes, &row, LockWait::Wait)?;
             continue;
         }
         let forgotten = !row.has(Code::ReplayedAt) && own.presented_again;
@@ -230,18 +146,20 @@ pub fn mark_consumed(
         if is_redeemed(&row) {
             return Ok(marked);
         }
-        // NULL means the same as an empty object and takes no room. The row keeps its length, so
-        // the WAL gets only the part that differs.
-        let told = (!meta.is_empty()).then(|| meta.clone());
         let mut redeemed = Values::default()
             .set(Code::ConsumedSuccess, true)
-            .set(Code::ConsumedMeta, told);
-        let already = |column| row.get(column).unwrap_or_else(now);
+            .set(Code::ConsumedMeta, meta::column(&meta));
+        let spent_at = row.get(Code::ConsumedAt).unwrap_or_else(now);
         if uncertain {
-            redeemed = redeemed.set(Code::ConsumedAt, already(Code::ConsumedAt));
+            redeemed = redeemed.set(Code::ConsumedAt, spent_at);
         }
-        if uncertain || forgotten {
-            redeemed = redeemed.set(Code::ReplayedAt, already(Code::ReplayedAt));
+        if (uncertain || forgotten) && !row.has(Code::ReplayedAt) {
+            // A code that a crash has spent is closed.
+            let replayed_at = match is_live(&row) {
+                true => spent_at,
+                false => after_the_spend(&row, now()),
+            };
+            redeemed = redeemed.set(Code::ReplayedAt, replayed_at);
         }
         // The update succeeds only on the newest version of the row, so no replay came in between.
         if codes.update(&row, redeemed, LockWait::Wait)? == Update::Done {
@@ -251,7 +169,7 @@ pub fn mark_consumed(
 }
 
 /// The grant as one object: what `put` was given, with every default filled in.
-fn entry(row: &Row<Code>) -> Result<Entry, Error> {
+pub fn entry(row: &Row<Code>) -> Result<Entry, Error> {
     let optional = |column| {
         let text = row.text(column).map(NonEmpty::new);
         text.map(|text| text.ok_or(Error::Damaged)).transpose()

@@ -1,8 +1,8 @@
 //! Reuse of a redeemed code: the attack signal of RFC 6749, section 4.1.2, and RFC 9700, section 4.2.4.
 
 use crate::error::Error;
+use crate::oauth::Members;
 use crate::oauth::numeric_date::from_timestamp;
-use crate::oauth::{Members, NonEmpty};
 use crate::pg::backend::{notify, now};
 use crate::pg::jsonb::{Jsonb, Spelled, Value};
 use crate::table::{Code, Row};
@@ -53,14 +53,6 @@ pub fn redemption(row: &Row<Code>) -> Result<Jsonb<'static>, Error> {
         meta: meta.unwrap_or_else(Members::none),
     };
     Ok(Jsonb::build(&redemption)?)
-}
-
-/// The family whose tokens the redemption issued, if it has one.
-pub fn family_id(row: &Row<Code>) -> Option<String> {
-    let redemption = redemption(row).ok()?;
-    let redeemed: Redeemed = redemption.read().ok()?;
-    let family_id = redeemed.family_id.text().and_then(NonEmpty::new)?;
-    Some(family_id.as_str().to_owned())
 }
 
 /// Notifies listeners when this transaction commits. Nothing is sent for a row that cannot be read.

@@ -44,7 +44,7 @@ pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Statistics, Error> {
         "count(*) FILTER (WHERE consumed_at IS NULL),
          count(*) FILTER (WHERE consumed_at IS NOT NULL AND NOT consumed_success),
          count(*) FILTER (WHERE consumed_success),
-         count(*) FILTER (WHERE CASE WHEN retain_from IS NULL THEN expires_at < $1 ELSE retain_from < $2 END)",
+         count(*) FILTER (WHERE CASE WHEN retain_from IS NULL THEN expires_at < $1 AND (consumed_success OR consumed_at IS NULL OR consumed_at <= $3) ELSE retain_from < $2 END)",
         due,
     );
     let [live, spent, redeemed, sampled_due] = counts.map_err(|_| Error::Damaged)?;
@@ -53,9 +53,9 @@ pub fn read(function: pg_sys::FunctionCallInfo) -> Result<Statistics, Error> {
         live,
         spent,
         redeemed,
-        due: match waiting.number < WAITING {
+        due: match waiting.is_all {
             true => waiting.number,
-            false => sampled_due.max(WAITING),
+            false => sampled_due.max(waiting.number),
         },
         oldest_due_age: waiting.since.map(|since| (now() - since) as f64 / 1e6),
         families_revoked: families[0],

@@ -1,82 +1,130 @@
 //! The states of a code (live, spent, redeemed) and the steps that presentations write. The first
-//! presentation spends the code. Later ones leave at most two traces: one before the mark, one
-//! after it.
+//! presentation spends the code. Later ones leave at most two traces in its row: one before the
+//! mark, one after it.
 
-use super::reuse;
+use super::{families, meta, reuse};
 use crate::error::Error;
 use crate::pg::backend::now;
-use crate::table::{Code, LockWait, Row, Table, Update, Values};
+use crate::pg::jsonb::Jsonb;
+use crate::table::{Access, Code, Columns, Family, LockWait, Row, Table, Update, Values};
+use pgrx::pg_sys::Oid;
 
 type Codes = Table<Code>;
 
 /// What a presentation writes. Each step is written at most once in the life of a code, so
-/// presenting it again and again costs no more than two more writes.
-#[repr(u8)]
-#[derive(Clone, Copy, PartialEq, Debug)]
+/// presenting it again and again costs no more than a few writes.
+#[derive(Clone, PartialEq, Debug)]
 pub enum Step {
-    /// The code was live.
-    Spend,
-    /// The code was live, and nothing is handed out since it is revoked. code_mark_consumed will answer
-    /// `replayed`, and later presentations write nothing.
+    /// The code was live. With a meta it is redeemed in the same write.
+    Spend(Option<Jsonb<'static>>),
+    /// The code was live, and nothing is handed out: a check failed, or it is revoked. It is closed:
+    /// code_complete will raise, code_mark_consumed will answer `replayed`, and later presentations
+    /// write nothing.
     Close,
     /// The code was spent and not redeemed. code_mark_consumed will answer `replayed`.
-    Replay,
+    Replay { revokes: bool },
     /// The code was redeemed. Listeners are notified.
-    Reuse,
+    Reuse { revokes: bool },
+    /// An earlier presentation left its trace and did not revoke the code's names.
+    Revoke,
 }
 
 impl Step {
-    /// The step that a presentation of this row has to write, if any. Instead of `Spend` it may be `Close`.
-    pub fn of(row: &Row<Code>) -> Option<Step> {
-        if is_live(row) {
-            Some(Step::Spend)
-        } else if is_redeemed(row) {
-            (!row.has(Code::ReusedAt)).then_some(Step::Reuse)
+    /// The step that is due when a code that is not live is presented again. `revokes`: whether the
+    /// code's names are to be revoked.
+    pub fn of_another(
+        codes: &Codes,
+        row: &Row<Code>,
+        revokes: bool,
+    ) -> Result<Option<Step>, Error> {
+        let trace = match is_redeemed(row) {
+            true => Step::Reuse { revokes },
+            false => Step::Replay { revokes },
+        };
+        if is_closed(row) {
+            Ok(None)
+        } else if trace.is_due_on(row) {
+            Ok(Some(trace))
+        } else if revokes && !families::are_revoked_for_good(codes, row)? {
+            Ok(Some(Step::Revoke))
         } else {
-            (!row.has(Code::ReplayedAt)).then_some(Step::Replay)
+            Ok(None)
         }
     }
 
     /// Whether this is a presentation of a live code.
-    pub fn spends(self) -> bool {
-        matches!(self, Step::Spend | Step::Close)
+    pub fn spends(&self) -> bool {
+        matches!(self, Step::Spend(_) | Step::Close)
     }
 
-    fn is_due_on(self, row: &Row<Code>) -> bool {
-        match Step::of(row) {
-            Some(Step::Spend) => self.spends(),
-            due => due == Some(self),
+    /// Whether the names of the code are revoked in the same write.
+    pub fn revokes(&self) -> bool {
+        matches!(
+            self,
+            Step::Replay { revokes: true } | Step::Reuse { revokes: true } | Step::Revoke
+        )
+    }
+
+    pub fn is_due_on(&self, row: &Row<Code>) -> bool {
+        match self {
+            Step::Spend(_) | Step::Close => is_live(row),
+            Step::Replay { .. } => !is_live(row) && !is_redeemed(row) && !row.has(Code::ReplayedAt),
+            Step::Reuse { .. } => is_redeemed(row) && !row.has(Code::ReusedAt),
+            Step::Revoke => !is_live(row),
         }
     }
 
     /// Writes the step. This is the only place where a code is spent.
-    pub fn write(self, codes: &Codes, row: &Row<Code>, wait: LockWait) -> Result<Update, Error> {
-        let columns: &[Code] = match self {
-            Step::Spend => &[Code::ConsumedAt],
-            Step::Close => &[Code::ConsumedAt, Code::ReplayedAt],
-            Step::Replay => &[Code::ReplayedAt],
-            Step::Reuse => &[Code::ReusedAt],
+    pub fn write(&self, codes: &Codes, row: &Row<Code>, wait: LockWait) -> Result<Update, Error> {
+        if !self.revokes() {
+            return self.write_row(codes, row, wait);
+        }
+        with_families(codes, wait, |families| {
+            let update = self.write_row(codes, row, wait)?;
+            if update == Update::Done {
+                families::revoke_names(families, row)?;
+            }
+            Ok(update)
+        })
+    }
+
+    fn write_row(&self, codes: &Codes, row: &Row<Code>, wait: LockWait) -> Result<Update, Error> {
+        let (values, now) = (Values::default(), now());
+        let values = match self {
+            Step::Spend(None) => values.set(Code::ConsumedAt, now),
+            Step::Spend(Some(meta)) => values
+                .set(Code::ConsumedAt, now)
+                .set(Code::ConsumedSuccess, true)
+                .set(Code::ConsumedMeta, meta::column(meta)),
+            Step::Close => values.set(Code::ConsumedAt, now).set(Code::ReplayedAt, now),
+            Step::Replay { .. } => values.set(Code::ReplayedAt, after_the_spend(row, now)),
+            Step::Reuse { .. } => values.set(Code::ReusedAt, now),
+            // Those who find a name missing at the same time revoke it once.
+            Step::Revoke => return Ok(codes.lock(row, wait)),
         };
-        let now = now();
-        let values = columns
-            .iter()
-            .fold(Values::default(), |values, column| values.set(*column, now));
         let update = codes.update(row, values, wait)?;
-        if self == Step::Reuse && update == Update::Done {
+        if matches!(self, Step::Reuse { .. }) && update == Update::Done {
             reuse::announce(row);
         }
         Ok(update)
     }
 
-    /// Whether the code exists and this step is due.
-    pub fn is_due(self, codes: &Codes, code_hash: &str) -> bool {
-        let row = codes.find(code_hash);
-        row.is_some_and(|row| self.is_due_on(&row))
+    /// Whether the code exists and this step, or a part of it, is missing.
+    pub fn is_missing(&self, codes: &Codes, code_hash: &str) -> Result<bool, Error> {
+        let Some(row) = codes.find(code_hash) else {
+            return Ok(false);
+        };
+        match self {
+            Step::Revoke => Ok(!families::are_revoked(codes, &row)?),
+            _ if self.is_due_on(&row) => Ok(true),
+            _ if self.revokes() => Ok(!families::are_revoked(codes, &row)?),
+            _ => Ok(false),
+        }
     }
 
     /// Finds a code and writes this step if it is due.
     pub fn write_by_hash(
-        self,
+        &self,
         codes: &Codes,
         code_hash: &str,
         wait: LockWait,
@@ -86,6 +134,45 @@ impl Step {
             _ => Ok(Update::Gone),
         }
     }
+
+    /// Whether no foreign code runs when the step is written: no table that it writes to has
+    /// triggers or constraints that an administrator added. `None`: a table is locked, and `wait`
+    /// says to give up.
+    pub fn is_plain(&self, codes: &Codes, wait: LockWait) -> Result<Option<bool>, Error> {
+        if !codes.is_plain() || !self.revokes() {
+            return Ok(Some(codes.is_plain()));
+        }
+        match wait {
+            LockWait::Wait => Table::briefly(codes.schema(), |families: &Table<Family>| {
+                Ok(Some(families.is_plain_to_write()))
+            }),
+            LockWait::GiveUp => Table::with_oid(families_of(codes)?, |families: &Table<Family>| {
+                Ok(families.is_plain())
+            }),
+        }
+    }
+}
+
+fn families_of(codes: &Codes) -> Result<Oid, Error> {
+    Table::<Family>::oid_in(codes.schema()).ok_or(Error::NoTable(Family::TABLE))
+}
+
+/// Opens the revocations for writing. `Busy`: they are locked, and `wait` says to give up.
+fn with_families(
+    codes: &Codes,
+    wait: LockWait,
+    write: impl FnOnce(&Table<Family>) -> Result<Update, Error>,
+) -> Result<Update, Error> {
+    if wait == LockWait::Wait {
+        return Table::in_schema(codes.schema(), Access::Write, write);
+    }
+    Ok(Table::with_oid(families_of(codes)?, write)?.unwrap_or(Update::Busy))
+}
+
+/// A time after the spend, even if the clock was set back, so that the code does not look closed.
+pub fn after_the_spend(row: &Row<Code>, now: i64) -> i64 {
+    let spent_at: Option<i64> = row.get(Code::ConsumedAt);
+    spent_at.map_or(now, |spent_at| now.max(spent_at + 1))
 }
 
 pub fn is_live(row: &Row<Code>) -> bool {
@@ -94,4 +181,10 @@ pub fn is_live(row: &Row<Code>) -> bool {
 
 pub fn is_redeemed(row: &Row<Code>) -> bool {
     row.get(Code::ConsumedSuccess) == Some(true)
+}
+
+/// Whether the presentation that spent the code handed nothing out: it wrote both times at once.
+pub fn is_closed(row: &Row<Code>) -> bool {
+    let spent_at: Option<i64> = row.get(Code::ConsumedAt);
+    spent_at.is_some() && spent_at == row.get(Code::ReplayedAt)
 }

@@ -1,9 +1,9 @@
-//! Makes a take last: chooses how to commit its write, depending on the caller.
+//! Makes a presentation last: chooses how to commit its write, depending on the caller.
 //!
 //! This folder decides whether the running statement is final, how its commit waits, what its
 //! client learns before the commit, and which codes one transaction both wrote and presented. The
 //! write itself is in codes/. The workers, which write when the caller's own transaction cannot,
-//! are above, in worker/. A take gets the call that reaches them as an argument.
+//! are above, in worker/. A presentation gets the call that reaches them as an argument.
 
 mod client_output;
 mod durability;
@@ -14,7 +14,7 @@ pub use self::durability::flush_on_commit;
 
 use self::durability::commit_at_once;
 use crate::codes::counters::{self, Counter};
-use crate::codes::lifecycle::{self, Presented, Taken, Write};
+use crate::codes::presentation::{self, ATTEMPTS, Answer, Presentation, Presented, Write};
 use crate::codes::step::Step;
 use crate::error::Error;
 use crate::pg::backend::{is_worker, schema_of};
@@ -35,28 +35,30 @@ pub fn init() {
 
 /// Presents a code. `send` has a worker write a step to a code of a table, and returns how that
 /// ended.
-pub fn take(
+pub fn present(
     function: pg_sys::FunctionCallInfo,
     code_hash: &str,
-    send: impl Fn(Step, pg_sys::Oid, &str) -> Result<(Update, Counter), Error>,
-) -> Result<Taken, Error> {
+    presentation: &Presentation,
+    send: impl Fn(&Step, pg_sys::Oid, &str) -> Result<(Update, Counter), Error>,
+) -> Result<Answer, Error> {
     let is_final = finality::is_final(function);
     // A final statement runs inside nothing else.
     if !is_final && is_in_trigger(schema_of(function)) || is_worker() {
-        return Err(Error::InTrigger);
+        return Err(Error::InTrigger(presentation.function()));
     }
     let in_transaction = TAKE_IN_TRANSACTION.get();
     if !is_final && in_transaction == TakeInTransaction::Refuse {
-        return Err(Error::InTransaction);
+        return Err(Error::InTransaction(presentation.function()));
     }
     let joins = in_transaction == TakeInTransaction::Join;
     let mut attempts = 0;
-    while attempts < lifecycle::ATTEMPTS {
+    while attempts < ATTEMPTS {
         let (presented, locks) = Table::with(function, Access::Write, |codes| {
             let way = Way { is_final, joins };
-            let presented = lifecycle::take(codes, code_hash, |step, row, answer| {
-                write(step, codes, row, answer, code_hash, way)
-            });
+            let presented =
+                presentation::present(codes, code_hash, presentation, |step, row, answer| {
+                    write(step, codes, row, answer, code_hash, way)
+                });
             Ok((presented?, codes.locks()))
         })?;
         let (step, answer) = match presented {
@@ -66,9 +68,9 @@ pub fn take(
         // A backend that waits for the table would wait for this process, and the worker would wait
         // behind that backend.
         locks.release();
-        match send(step, locks.table, code_hash)? {
+        match send(&step, locks.table, code_hash)? {
             (Update::Done, path) => {
-                count(step, path);
+                count(&step, path);
                 return Ok(answer);
             }
             (Update::Gone, _) => attempts += 1,
@@ -88,36 +90,37 @@ struct Way {
 }
 
 fn write(
-    step: Step,
+    step: &Step,
     codes: &Table<Code>,
     row: &Row<Code>,
-    answer: &Taken,
+    answer: &Answer,
     code_hash: &str,
     Way { is_final, joins }: Way,
 ) -> Result<Write, Error> {
     // A final statement with triggers is not quick: interrupts are held until its commit, so a
     // trigger that waits could not be cancelled.
-    let is_quick = is_final && codes.is_plain();
-    let (update, path) = if is_quick && (joins || answer.size() <= RENDERED_BEFORE_COMMIT) {
-        (
-            with_this_statement(step, codes, row)?,
-            Counter::SpendsStatement,
-        )
-    } else if joins && !is_final {
-        (
-            step.write(codes, row, LockWait::Wait)?,
-            Counter::SpendsJoined,
-        )
-    } else if is_own(step, codes, row, code_hash) {
-        (
-            savepoint::write(step, codes, row, code_hash)?,
-            Counter::SpendsJoined,
-        )
-    } else if codes.wait_for_writer(code_hash) || is_final && codes.wait_for_holders(row) {
-        return Ok(Write::Ended(Update::Gone));
-    } else {
-        return Ok(Write::Ordered);
-    };
+    let is_small = joins || answer.size() <= RENDERED_BEFORE_COMMIT;
+    let (update, path) =
+        if is_final && is_small && step.is_plain(codes, LockWait::Wait)? == Some(true) {
+            (
+                with_this_statement(step, codes, row)?,
+                Counter::SpendsStatement,
+            )
+        } else if joins && !is_final {
+            (
+                step.write(codes, row, LockWait::Wait)?,
+                Counter::SpendsJoined,
+            )
+        } else if is_own(step, codes, row, code_hash) {
+            (
+                savepoint::write(step, codes, row, code_hash)?,
+                Counter::SpendsJoined,
+            )
+        } else if codes.wait_for_writer(code_hash) || is_final && codes.wait_for_holders(row) {
+            return Ok(Write::Ended(Update::Gone));
+        } else {
+            return Ok(Write::Ordered);
+        };
     if update == Update::Done {
         count(step, path);
     }
@@ -125,26 +128,29 @@ fn write(
 }
 
 /// Whether the row that this step builds on also vanishes with this transaction.
-fn is_own(step: Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> bool {
-    match step {
-        Step::Spend | Step::Close => savepoint::is_own_put(codes, row, code_hash),
-        Step::Replay | Step::Reuse => row.is_of_this_transaction(),
+fn is_own(step: &Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) -> bool {
+    match step.spends() {
+        true => savepoint::is_own_put(codes, row, code_hash),
+        false => row.is_of_this_transaction(),
     }
 }
 
-fn with_this_statement(step: Step, codes: &Table<Code>, row: &Row<Code>) -> Result<Update, Error> {
+fn with_this_statement(step: &Step, codes: &Table<Code>, row: &Row<Code>) -> Result<Update, Error> {
     let update = step.write(codes, row, LockWait::Wait)?;
     if update == Update::Done {
-        // A code that a crash spends need not be spent on disk.
-        commit_at_once(!row.has(Code::Run));
+        // A code that a crash spends need not be spent on disk. A revocation is needed after it.
+        commit_at_once(!row.has(Code::Run) || step.revokes());
     }
     Ok(update)
 }
 
-fn count(step: Step, path: Counter) {
+fn count(step: &Step, path: Counter) {
     match step {
-        Step::Spend | Step::Close => counters::add(path, 1),
-        Step::Replay => {}
-        Step::Reuse => counters::add(Counter::Reuses, 1),
+        Step::Spend(_) | Step::Close => counters::add(path, 1),
+        Step::Reuse { .. } => counters::add(Counter::Reuses, 1),
+        Step::Replay { .. } | Step::Revoke => {}
+    }
+    if step.revokes() {
+        counters::add(Counter::RevocationsByReuse, 1);
     }
 }

@@ -31,45 +31,52 @@ struct Put {
     savepoint: pg_sys::SubTransactionId,
 }
 
-/// Writes a step to a row of this transaction. `Gone`: the step was written before and rolled back.
+/// Writes a step to a row of this transaction. `Gone`: an earlier presentation's step was rolled
+/// back, and is written again instead.
 pub fn write(
-    step: Step,
+    step: &Step,
     codes: &Table<Code>,
     row: &Row<Code>,
     code_hash: &str,
 ) -> Result<Update, Error> {
-    let update = step.write(codes, row, LockWait::Wait)?;
-    match remember(step, codes, code_hash) {
-        true => Ok(update),
-        false => Ok(Update::Gone),
+    let mut traces = steps(codes, code_hash).filter(|step| *step != Step::Revoke);
+    if let Some(earlier) = traces.find(|earlier| earlier.is_due_on(row)) {
+        earlier.write(codes, row, LockWait::Wait)?;
+        return Ok(Update::Gone);
     }
+    let update = step.write(codes, row, LockWait::Wait)?;
+    if update == Update::Done {
+        remember(step, codes, code_hash);
+    }
+    Ok(update)
 }
 
-/// Ensures that a written step is still written when this transaction commits. Returns false if the
-/// step was remembered already.
-pub fn remember(step: Step, codes: &Table<Code>, code_hash: &str) -> bool {
-    let written = (codes.oid(), code_hash.to_owned(), step);
+/// Ensures that a written step is still written when this transaction commits.
+pub fn remember(step: &Step, codes: &Table<Code>, code_hash: &str) {
+    let written = (codes.oid(), code_hash.to_owned(), step.clone());
     WRITTEN.with_borrow_mut(|all| {
-        let is_new = !all.contains(&written);
-        if is_new {
+        if !all.contains(&written) {
             all.push(written);
         }
-        is_new
-    })
+    });
+}
+
+/// The steps that this transaction wrote to a code, including those that it rolled back.
+fn steps(codes: &Table<Code>, code_hash: &str) -> impl Iterator<Item = Step> {
+    let is_of_code = |(table, hash, _): &&Written| *table == codes.oid() && hash == code_hash;
+    let steps: Vec<Step> = WRITTEN.with_borrow(|all| {
+        let written = all.iter().filter(is_of_code);
+        written.map(|(_, _, step)| step.clone()).collect()
+    });
+    steps.into_iter()
 }
 
 /// What this transaction did with a code, including what was rolled back.
 pub fn own(codes: &Table<Code>, code_hash: &str) -> Own {
-    let did = |is_it: fn(Step) -> bool| {
-        WRITTEN.with_borrow(|all| {
-            all.iter().any(|(table, hash, step)| {
-                *table == codes.oid() && hash == code_hash && is_it(*step)
-            })
-        })
-    };
+    let is_again = |step: &Step| !matches!(step, Step::Spend(_));
     Own {
-        spent: did(Step::spends),
-        presented_again: did(|step| step != Step::Spend),
+        spent: steps(codes, code_hash).find(Step::spends),
+        presented_again: steps(codes, code_hash).any(|step| is_again(&step)),
     }
 }
 
@@ -117,15 +124,28 @@ fn react(event: pg_sys::XactEvent::Type) {
 fn write_again(written: &[Written]) {
     for (table, code_hash, step) in written {
         let again = Table::with_oid(*table, |codes| {
-            if step.write_by_hash(codes, code_hash, LockWait::GiveUp)? != Update::Done {
+            if !write_missing(step, codes, code_hash)? {
                 return Ok(());
             }
             fire_deferred_triggers(codes.owner());
-            match step.is_due(codes, code_hash) {
+            match step.is_missing(codes, code_hash)? {
                 true => Err(Error::Undone(Code::TABLE)),
                 false => Ok(()),
             }
         });
         again.unwrap_or_else(|error| error.raise());
     }
+}
+
+/// Writes what is missing of a step. Returns whether it wrote something.
+fn write_missing(step: &Step, codes: &Table<Code>, code_hash: &str) -> Result<bool, Error> {
+    if !step.is_missing(codes, code_hash)? {
+        return Ok(false);
+    }
+    let update = step.write_by_hash(codes, code_hash, LockWait::GiveUp)?;
+    // The code may have gone on since, so that only the revocations are missing.
+    if update == Update::Gone && step.revokes() {
+        Step::Revoke.write_by_hash(codes, code_hash, LockWait::GiveUp)?;
+    }
+    Ok(true)
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// Further databases are not counted.
 const DATABASES: usize = 64;
 /// The number of counters of a database.
-pub const COUNTERS: usize = 16;
+pub const COUNTERS: usize = 32;
 
 type Counts = [AtomicU64; COUNTERS];
 

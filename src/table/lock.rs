@@ -35,6 +35,11 @@ impl Purpose {
 }
 
 impl<C: Columns> Table<C> {
+    /// Locks a row version as a change that keeps all keys does.
+    pub fn lock(&self, row: &Row<C>, wait: LockWait) -> Update {
+        self.lock_row(row, Purpose::Change, wait)
+    }
+
     /// Locks a row version until this transaction ends. Waits only for the transactions that hold
     /// the row. An update would instead queue up with others that want the row, and would have to
     /// wait for those as well.

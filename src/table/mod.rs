@@ -90,8 +90,13 @@ pub struct Table<C: Columns> {
     rel: pg_sys::Relation,
     pkey: pg_sys::Relation,
     is_plain: bool,
+    /// The lock that is released when the table is closed, or NoLock.
+    released: pg_sys::LOCKMODE,
     columns: PhantomData<C>,
 }
+
+/// The lock that closing a table keeps until the transaction ends.
+const NONE: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
 
 impl<C: Columns> Table<C> {
     /// Opens the table in the schema of the called function while `work` runs. Only a role that may
@@ -110,11 +115,31 @@ impl<C: Columns> Table<C> {
         access: Access,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let oid = Self::oid_in(schema).ok_or(Error::NoTable(C::TABLE))?;
         let mode = match access {
             Access::Read => pg_sys::AccessShareLock,
             Access::Write => pg_sys::RowExclusiveLock,
         } as pg_sys::LOCKMODE;
+        Self::open(schema, mode, NONE, work)
+    }
+
+    /// Opens the table of a schema for reading while `work` runs, and holds no lock on it afterwards.
+    /// A caller that waits for a worker must not keep others from the table, behind whom the worker
+    /// would wait.
+    pub fn briefly<T>(
+        schema: pg_sys::Oid,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mode = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        Self::open(schema, mode, mode, work)
+    }
+
+    fn open<T>(
+        schema: pg_sys::Oid,
+        mode: pg_sys::LOCKMODE,
+        released: pg_sys::LOCKMODE,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let oid = Self::oid_in(schema).ok_or(Error::NoTable(C::TABLE))?;
         // SAFETY: opened and locked in this mode. The table may have been dropped while this waited
         // for the lock.
         unsafe {
@@ -122,7 +147,7 @@ impl<C: Columns> Table<C> {
             if rel.is_null() {
                 return Err(Error::NoTable(C::TABLE));
             }
-            Self::run(rel, mode, work)
+            Self::run(rel, mode, released, work)
         }
     }
 
@@ -141,7 +166,7 @@ impl<C: Columns> Table<C> {
             if rel.is_null() {
                 return Ok(None);
             }
-            Self::run(rel, mode, work).map(Some)
+            Self::run(rel, mode, NONE, work).map(Some)
         }
     }
 
@@ -167,21 +192,22 @@ impl<C: Columns> Table<C> {
         }
     }
 
-    /// Locks stay until the transaction ends, as the executor's do. After an ERROR, PostgreSQL's
-    /// resource owner closes the relations.
+    /// Locks that are not released stay until the transaction ends, as the executor's do. After an
+    /// ERROR, PostgreSQL's resource owner closes the relations.
     unsafe fn run<T>(
         rel: pg_sys::Relation,
         mode: pg_sys::LOCKMODE,
+        released: pg_sys::LOCKMODE,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         // SAFETY: rel is open and locked. The relations are closed once, after their last use:
         // `work` cannot keep anything borrowed from the Table.
         unsafe {
             let result = match Self::check(rel, mode) {
-                Ok(()) => Self::run_with_key(rel, mode, work),
+                Ok(()) => Self::run_with_key(rel, mode, released, work),
                 Err(error) => Err(error),
             };
-            pg_sys::table_close(rel, pg_sys::NoLock as _);
+            pg_sys::table_close(rel, released);
             result
         }
     }
@@ -201,6 +227,7 @@ impl<C: Columns> Table<C> {
     unsafe fn run_with_key<T>(
         rel: pg_sys::Relation,
         mode: pg_sys::LOCKMODE,
+        released: pg_sys::LOCKMODE,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         // SAFETY: as above.
@@ -210,10 +237,11 @@ impl<C: Columns> Table<C> {
                 rel,
                 pkey,
                 is_plain: is_written(mode) && shape::is_plain::<C>(rel),
+                released,
                 columns: PhantomData,
             };
             let result = work(&table);
-            pg_sys::index_close(table.pkey, pg_sys::NoLock as _);
+            pg_sys::index_close(table.pkey, released);
             result
         }
     }
@@ -238,6 +266,12 @@ impl<C: Columns> Table<C> {
     /// no foreign key and no added constraint.
     pub fn is_plain(&self) -> bool {
         self.is_plain
+    }
+
+    /// The same for a table opened for reading.
+    pub fn is_plain_to_write(&self) -> bool {
+        // SAFETY: rel is open.
+        unsafe { shape::is_plain::<C>(self.rel) }
     }
 
     /// Whether a publication or logical decoding follows the table's changes.

@@ -214,7 +214,7 @@ impl<C: Columns> Table<C> {
                 flow = each(&row);
             }
             scan.end();
-            pg_sys::index_close(rel, pg_sys::NoLock as _);
+            pg_sys::index_close(rel, self.released);
             Ok(flow)
         }
     }

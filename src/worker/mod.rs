@@ -1,14 +1,14 @@
 //! Background workers. They write the steps that no caller may undo, in transactions of their own,
 //! and they make sweeps. What a step or a sweep writes is not decided here, but in codes/.
 //!
-//! The protocol, seen from the backend that called code_take (the caller):
+//! The protocol, seen from the backend that called code_take or code_redeem (the caller):
 //!
-//! 1. The caller reads the row. If the presentation has no step to write, the caller answers at
-//!    once. Only the spend, the first replay and the first reuse need a worker. If an open
-//!    transaction has written the row, the caller itself waits for that transaction and looks
-//!    again.
-//! 2. The caller sends an order (database, table, code_hash, step) and waits on its latch. The wait
-//!    can be cancelled.
+//! 1. The caller reads the row and checks what the client sent. If the presentation has no step to
+//!    write, the caller answers at once. Only the spend, the first replay, the first reuse and a
+//!    revocation need a worker. If an open transaction has written the row, the caller itself waits
+//!    for that transaction and looks again.
+//! 2. The caller sends an order (database, table, code_hash, the step with its meta, and the settings
+//!    that decide what it writes) and waits on its latch. The wait can be cancelled.
 //! 3. A worker connected to that database finds the row again, writes the step if it is still due,
 //!    and commits. The commit is flushed to disk and to the synchronous standbys. Then the worker
 //!    answers:
@@ -49,22 +49,22 @@
 mod entry;
 mod launcher;
 mod oneshot;
+mod order;
 mod orders;
 mod queue;
 mod resident;
 
 pub use self::oneshot::sweep;
 
+use self::order::Order;
 use crate::codes::counters::Counter;
 use crate::codes::step::Step;
 use crate::error::Error;
-use crate::pg::backend::{database, is_preloading, pause, pid};
+use crate::pg::backend::{is_preloading, pause, pid};
 use crate::pg::report::Report;
-use crate::pg::session::replication_role;
 use crate::table::Update;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
 use pgrx::{PgLogLevel, pg_sys};
-use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
 /// How long an order retries while the row or the table is locked.
@@ -74,49 +74,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const START_PATIENCE: Duration = Duration::from_secs(3);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
-
-const CODE_HASH_BYTES: usize = 255;
-
-/// A step to be written, as stored in shared memory.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Order {
-    database: pg_sys::Oid,
-    table: pg_sys::Oid,
-    step: Step,
-    /// The caller's session_replication_role, which decides which triggers fire.
-    replication_role: c_int,
-    length: u8,
-    code_hash: [u8; CODE_HASH_BYTES],
-}
-
-impl Order {
-    const NONE: Order = Order {
-        database: pg_sys::InvalidOid,
-        table: pg_sys::InvalidOid,
-        step: Step::Spend,
-        replication_role: 0,
-        length: 0,
-        code_hash: [0; CODE_HASH_BYTES],
-    };
-
-    fn new(step: Step, table: pg_sys::Oid, hash: &str) -> Result<Order, Error> {
-        let mut order = Order {
-            database: database(),
-            replication_role: replication_role(),
-            table,
-            step,
-            length: u8::try_from(hash.len()).map_err(|_| Error::CodeHash)?,
-            ..Order::NONE
-        };
-        order.code_hash[..hash.len()].copy_from_slice(hash.as_bytes());
-        Ok(order)
-    }
-
-    fn code_hash(&self) -> &str {
-        std::str::from_utf8(&self.code_hash[..usize::from(self.length)]).unwrap_or_default()
-    }
-}
 
 /// The result of an order.
 #[allow(clippy::large_enum_variant)] // In shared memory there is no Box.
@@ -142,7 +99,7 @@ pub fn init() {
 
 /// Writes a step in a transaction of its own. Returns the result, and the counter of the worker
 /// that wrote it.
-pub fn write(step: Step, table: pg_sys::Oid, code_hash: &str) -> Result<(Update, Counter), Error> {
+pub fn write(step: &Step, table: pg_sys::Oid, code_hash: &str) -> Result<(Update, Counter), Error> {
     let order = Order::new(step, table, code_hash)?;
     let (outcome, way) = match resident::send(order)? {
         Some(outcome) => (outcome, Counter::SpendsResident),

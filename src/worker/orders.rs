@@ -2,6 +2,7 @@
 //! own.
 
 use super::{Order, Outcome, PATIENCE, PAUSE};
+use crate::codes::step::Step;
 use crate::commit::{flush_on_commit, savepoint};
 use crate::error::Error;
 use crate::pg::backend::pause;
@@ -56,11 +57,13 @@ fn carry_out_together(orders: &[(Order, Instant)], owner: &mut Option<Owner>) ->
 }
 
 fn carry_out(order: &Order, owner: &mut Option<Owner>) -> Outcome {
+    let step = order.step();
     let write = |codes: &Table<Code>| {
         *owner = Some(codes.owner());
-        match codes.is_plain() {
-            true => write_order(order, codes).map(outcome),
-            false => Ok(Outcome::Alone),
+        match step.is_plain(codes, LockWait::GiveUp)? {
+            Some(true) => write_step(&step, order, codes).map(outcome),
+            Some(false) => Ok(Outcome::Alone),
+            None => Ok(Outcome::Busy),
         }
     };
     match Table::with_oid(order.table, write) {
@@ -70,10 +73,8 @@ fn carry_out(order: &Order, owner: &mut Option<Owner>) -> Outcome {
     }
 }
 
-fn write_order(order: &Order, codes: &Table<Code>) -> Result<Update, Error> {
-    order
-        .step
-        .write_by_hash(codes, order.code_hash(), LockWait::GiveUp)
+fn write_step(step: &Step, order: &Order, codes: &Table<Code>) -> Result<Update, Error> {
+    step.write_by_hash(codes, order.code_hash(), LockWait::GiveUp)
 }
 
 fn outcome(update: Update) -> Outcome {
@@ -87,7 +88,7 @@ fn outcome(update: Update) -> Outcome {
 /// Carries out an order in a transaction of its own, with everything that an administrator added to
 /// the table.
 fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
-    let mut owner = None;
+    let (mut owner, step) = (None, order.step());
     let committed = or_roll_back(|| {
         in_transaction_of_owner(|| {
             flush_on_commit();
@@ -99,9 +100,9 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
             run_at_most(LONGEST);
             let update = Table::with_oid(order.table, |codes| {
                 owner = Some(codes.owner());
-                let update = write_order(order, codes)?;
+                let update = write_step(&step, order, codes)?;
                 if update == Update::Done {
-                    savepoint::remember(order.step, codes, order.code_hash());
+                    savepoint::remember(&step, codes, order.code_hash());
                 }
                 Ok(update)
             });

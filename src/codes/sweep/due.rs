@@ -1,13 +1,15 @@
 //! Which rows are due now, and how many codes wait for a sweep.
 //!
-//! A live or spent code is due when it has expired. A redeemed code is evidence: the first sweep
-//! after its expiry writes `retain_from`, and the code is due attesto_codes.reuse_retention after
-//! that.
+//! A live code is due when it has expired. A spent code is due then, too, but not within ten minutes
+//! after it was spent: its completion may come after its expiry. A redeemed code is evidence: the
+//! first sweep after its expiry writes `retain_from`, and the code is due
+//! attesto_codes.reuse_retention after that.
 
+use crate::codes::step::is_redeemed;
 use crate::error::Error;
 use crate::oauth::numeric_date::{seconds, whole_second};
 use crate::pg::backend::now;
-use crate::table::{Code, Index, Key, Table, Walk};
+use crate::table::{Code, Index, Key, Row, Table, Walk};
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use std::ops::ControlFlow;
 
@@ -24,13 +26,18 @@ pub struct Due {
     /// Rows whose retention began before this instant are due.
     pub retained: i64,
     pub retention: i64,
+    /// Codes that were spent after this instant and not redeemed are not due.
+    pub spent: i64,
     /// Revocations before this instant are due. A transaction that records a token may be open for
     /// as long as an hour.
     pub revoked: i64,
 }
 
-/// Seconds for which a revocation is kept at least.
+/// How long a revocation is kept at least, in seconds.
 const REVOCATION: i32 = 3600;
+
+/// How long a spent code is kept at least, in seconds.
+const SPENT: i32 = 600;
 
 impl Due {
     pub fn now(retention: i32) -> Due {
@@ -39,42 +46,58 @@ impl Due {
             expired,
             retained: expired - retention,
             retention,
+            spent: expired - seconds(SPENT),
             revoked: expired - retention.max(seconds(REVOCATION)),
         }
     }
 }
 
 impl Due {
-    /// These instants as $1 and $2 of a query.
-    pub fn arguments(self) -> [DatumWithOid<'static>; 2] {
-        [self.expired, self.retained]
+    /// Whether the code was spent too short a time ago.
+    pub fn is_early(&self, code: &Row<Code>) -> bool {
+        early_until(code) > Some(self.expired)
+    }
+
+    /// `expired`, `retained` and `spent` as $1, $2 and $3 of a query.
+    pub fn arguments(self) -> [DatumWithOid<'static>; 3] {
+        [self.expired, self.retained, self.spent]
             .map(|timestamp| TimestampWithTimeZone::try_from(timestamp).ok().into())
     }
+}
+
+/// Until when a code that is spent and not redeemed is kept at least.
+fn early_until(code: &Row<Code>) -> Option<i64> {
+    let spent_at = code.get(Code::ConsumedAt).filter(|_| !is_redeemed(code));
+    spent_at.map(|spent_at: i64| spent_at + seconds(SPENT))
 }
 
 /// The codes that wait for a sweep to remove or retain them.
 #[derive(Default)]
 pub struct Waiting {
-    /// How many. If this is the given limit, there may be more.
     pub number: i64,
+    /// Whether there are no more of them than `number`.
+    pub is_all: bool,
     /// Since when the first of them has waited, as a timestamp.
     pub since: Option<i64>,
 }
 
-/// Counts the codes that wait, up to `limit`.
+/// Counts the codes that wait. Looks at no more than about `limit` of the expired ones.
 pub fn waiting(codes: &Table<Code>, due: Due, limit: i64) -> Result<Waiting, Error> {
     let expired = vec![Key::is_null(1), Key::before(2, due.expired)];
     let retained = vec![Key::before(1, due.retained)];
-    let mut waiting = Waiting::default();
+    let (mut waiting, mut visited) = (Waiting::default(), 0);
     for (keys, order, delay) in [
         (expired, Code::ExpiresAt, 0),
         (retained, Code::RetainFrom, due.retention),
     ] {
         let mut first = None;
         let _ = codes.walk(&CODES, keys, Walk::Forward, |code| {
-            first = first.or_else(|| code.get::<i64>(order));
-            waiting.number += 1;
-            match waiting.number < limit {
+            if !due.is_early(code) {
+                first = first.or_else(|| code.get::<i64>(order).max(early_until(code)));
+                waiting.number += 1;
+            }
+            visited += 1;
+            match visited < limit {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             }
@@ -82,6 +105,6 @@ pub fn waiting(codes: &Table<Code>, due: Due, limit: i64) -> Result<Waiting, Err
         let since = first.map(|first| first + delay);
         waiting.since = waiting.since.into_iter().chain(since).min();
     }
-    waiting.number = waiting.number.min(limit);
+    waiting.is_all = visited < limit;
     Ok(waiting)
 }

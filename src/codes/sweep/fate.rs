@@ -2,7 +2,7 @@
 
 use super::due::Due;
 use crate::codes::step::is_redeemed;
-use crate::codes::{families, reuse};
+use crate::codes::{families, meta};
 use crate::error::Error;
 use crate::table::{Code, Family, Row, Table, Token, Update, Values};
 
@@ -11,6 +11,8 @@ use crate::table::{Code, Family, Row, Table, Token, Update, Values};
 pub enum Fate {
     Removed,
     Retained,
+    /// The code was spent a short time ago. Its completion may still come.
+    Early,
     /// Another transaction holds the row, or the row is not to be changed.
     Left,
 }
@@ -29,18 +31,19 @@ pub fn release(
     code: &Row<Code>,
     due: Due,
 ) -> Result<Fate, Error> {
+    if due.is_early(code) {
+        return Ok(Fate::Early);
+    }
     if !is_redeemed(code) {
         return codes.delete(code).map(removal);
     }
-    let retain_from = retain_from(code);
-    let last_token = match reuse::family_id(code) {
-        Some(family_id) => families::last_expiry(tokens, &family_id)?,
-        None => None,
-    };
-    let retain_from = match last_token {
-        Some(last) => retain_from.max(last - due.retention),
-        None => retain_from,
-    };
+    let mut retain_from = retain_from(code);
+    let of_meta = meta::family_of(code);
+    for name in families::names(code, of_meta.as_deref()) {
+        if let Some(last) = families::last_expiry(tokens, name)? {
+            retain_from = retain_from.max(last - due.retention);
+        }
+    }
     if retain_from < due.retained {
         return codes.delete(code).map(removal);
     }

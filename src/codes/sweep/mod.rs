@@ -1,6 +1,7 @@
 //! Sweeps: which rows are due, and their removal.
 //!
-//! A live or spent code is due when it has expired. A redeemed code is evidence: the first sweep
+//! A live code is due when it has expired, and a spent one not before ten minutes after it was
+//! spent. A redeemed code is evidence: the first sweep
 //! after its expiry writes `retain_from`, and the code is due attesto_codes.reuse_retention after
 //! that. If tokens of its family expire later, the sweep moves `retain_from` on, and a later sweep
 //! looks at the code again. So a sweep reads by its index only the rows that it removes or retains.

@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 /// How long a trigger on a table may wait for a lock.
 const PATIENCE: Duration = Duration::from_millis(10);
 
+/// How many codes that were spent a short time ago a batch passes. Behind so many the others were
+/// probably spent a short time ago as well.
+const EARLY: usize = 10_000;
+
 pub struct Progress {
     pub due: Due,
     pub removed: i64,
@@ -86,6 +90,7 @@ impl Progress {
             triggers_at_once();
             wait_at_most(PATIENCE);
         }
+        let mut early = 0;
         let walked = table.walk(index, keys, Walk::Forward, |row| {
             let position = row.get(order);
             let decided = match care {
@@ -95,6 +100,11 @@ impl Progress {
             match decided {
                 Ok(Fate::Removed) => self.removed += 1,
                 Ok(Fate::Retained) => {}
+                Ok(Fate::Early) if early == EARLY => return ControlFlow::Break(Ok(None)),
+                Ok(Fate::Early) => {
+                    early += 1;
+                    return ControlFlow::Continue(());
+                }
                 Ok(Fate::Left) if self.is_over() => return ControlFlow::Break(Ok(position)),
                 Ok(Fate::Left) => return ControlFlow::Continue(()),
                 Err(error) => return ControlFlow::Break(Err(error)),

@@ -29,7 +29,7 @@ use std::borrow::Cow;
 use std::ffi::CStr;
 
 /// A whole `jsonb`: an argument or a column in place, or one built here.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Jsonb<'a>(Cow<'a, [u8]>);
 
 impl<'a> Jsonb<'a> {
@@ -56,6 +56,21 @@ impl<'a> Jsonb<'a> {
     /// Whether the object or array is empty.
     pub fn is_empty(&self) -> bool {
         self.0.len() == size_of::<u32>()
+    }
+
+    /// A copy that owns its bytes.
+    pub fn to_static(&self) -> Jsonb<'static> {
+        Jsonb(self.0.to_vec().into())
+    }
+
+    /// The bytes of the object or array, which `of_bytes` reads.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A `jsonb` of bytes that `bytes` gave.
+    pub fn of_bytes(bytes: &[u8]) -> Jsonb<'_> {
+        Jsonb(bytes.into())
     }
 
     /// The size in bytes.
