@@ -169,7 +169,7 @@ class Program:
         return self.db.execute("SELECT count(*) FROM authorization_revoked_families").fetchone()[0]
 
     def forget(self):
-        self.db.execute("TRUNCATE tokens, authorization_access_tokens, authorization_revoked_families")
+        self.db.execute("TRUNCATE authorizations, tokens, authorization_access_tokens, authorization_revoked_families")
 
 
 def redeems(tap, program):

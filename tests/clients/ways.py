@@ -13,93 +13,94 @@ from psycopg.conninfo import conninfo_to_dict
 
 from harness import Tap, database
 
-TAKE = "SELECT * FROM code_take(%s)"
+# The call of each presentation, with {} for the hash of the code.
+CALLS = {"code_take": "code_take({})", "code_redeem": "code_redeem({}, 'c', 'r')"}
 OPTIONS = "-c attesto_codes.take_in_transaction=refuse"
 GRANT = json.dumps({"client_id": "c", "subject": "s", "redirect_uri": "r"})
 POSTGRESQL_JAR = "/usr/share/java/postgresql.jar"
 
 
-def autocommit(conn, code):
-    return conn.execute(TAKE, [code]).fetchone()
+def autocommit(conn, call, code):
+    return conn.execute(f"SELECT * FROM {call}", [code]).fetchone()
 
 
-def some_columns(conn, code):
-    return conn.execute("SELECT status, data FROM code_take(%s)", [code]).fetchone()
+def some_columns(conn, call, code):
+    return conn.execute(f"SELECT status, data FROM {call}", [code]).fetchone()
 
 
-def client_side_binding(conn, code):
-    return psycopg.ClientCursor(conn).execute(TAKE, [code]).fetchone()
+def client_side_binding(conn, call, code):
+    return psycopg.ClientCursor(conn).execute(f"SELECT * FROM {call}", [code]).fetchone()
 
 
-def stream(conn, code):
-    return next(iter(list(conn.cursor().stream(TAKE, [code]))))
+def stream(conn, call, code):
+    return next(iter(list(conn.cursor().stream(f"SELECT * FROM {call}", [code]))))
 
 
-def first_of_pipeline(conn, code):
+def first_of_pipeline(conn, call, code):
     with conn.pipeline():
-        taken = conn.execute(TAKE, [code])
+        taken = conn.execute(f"SELECT * FROM {call}", [code])
         conn.execute("SELECT 1")
     return taken.fetchone()
 
 
-def transaction(conn, code):
+def transaction(conn, call, code):
     with conn.transaction():
-        return autocommit(conn, code)
+        return autocommit(conn, call, code)
 
 
-def no_autocommit(conn, code):
+def no_autocommit(conn, call, code):
     conn.autocommit = False
-    return autocommit(conn, code)
+    return autocommit(conn, call, code)
 
 
-def later_in_pipeline(conn, code):
+def later_in_pipeline(conn, call, code):
     with conn.pipeline():
         conn.execute("SELECT 1")
-        taken = conn.execute(TAKE, [code])
+        taken = conn.execute(f"SELECT * FROM {call}", [code])
     return taken.fetchone()
 
 
-def named_cursor(conn, code):
+def named_cursor(conn, call, code):
     with conn.cursor("named", withhold=True) as cursor:
-        return cursor.execute(TAKE, [code]).fetchone()
+        return cursor.execute(f"SELECT * FROM {call}", [code]).fetchone()
 
 
-def expanded(conn, code):
-    return conn.execute("SELECT (code_take(%s)).*", [code]).fetchone()
+def expanded(conn, call, code):
+    return conn.execute(f"SELECT ({call}).*", [code]).fetchone()
 
 
-def expression(conn, code):
-    return conn.execute("SELECT status, data->>'subject' FROM code_take(%s)", [code]).fetchone()
+def expression(conn, call, code):
+    return conn.execute(f"SELECT status, data->>'subject' FROM {call}", [code]).fetchone()
 
 
-def other_encoding(conn, code):
+def other_encoding(conn, call, code):
     conn.execute("SET client_encoding = 'LATIN1'")
-    return autocommit(conn, code)
+    return autocommit(conn, call, code)
 
 
-def other_isolation(conn, code):
+def other_isolation(conn, call, code):
     conn.execute("SET default_transaction_isolation = 'repeatable read'")
-    return autocommit(conn, code)
+    return autocommit(conn, call, code)
 
 
 QUICK = [autocommit, some_columns, client_side_binding, stream, first_of_pipeline]
 SLOW = [transaction, no_autocommit, later_in_pipeline, named_cursor, expanded, expression, other_encoding, other_isolation]
 
-# Options of psql, and what it reads. :code is the code.
+# Options of psql, and what it reads. CALL is the presentation.
 PSQL = {
-    "quick": [([], "SELECT status FROM code_take(:'code');"),
-              ([], "SELECT * FROM code_take(:'code') \\gset\n\\echo :status")],
-    "slow": [([], "BEGIN; SELECT status FROM code_take(:'code');"),
-             (["--single-transaction"], "SELECT status FROM code_take(:'code');"),
-             (["-v", "AUTOCOMMIT=off"], "SELECT status FROM code_take(:'code');"),
-             (["-v", "FETCH_COUNT=1"], "SELECT status FROM code_take(:'code');"),
-             ([], "SELECT 'ok' WHERE false \\; SELECT status FROM code_take(:'code');")],
+    "quick": [([], "SELECT status FROM CALL;"),
+              ([], "SELECT * FROM CALL \\gset\n\\echo :status")],
+    "slow": [([], "BEGIN; SELECT status FROM CALL;"),
+             (["--single-transaction"], "SELECT status FROM CALL;"),
+             (["-v", "AUTOCOMMIT=off"], "SELECT status FROM CALL;"),
+             (["-v", "FETCH_COUNT=1"], "SELECT status FROM CALL;"),
+             ([], "SELECT 'ok' WHERE false \\; SELECT status FROM CALL;")],
 }
 
 # Each prints a line for each way: whether it is quick, and its name. The code follows from the name.
 NODE = """
 const { Client, Pool } = require('pg')
-const take = 'SELECT * FROM code_take($1)'
+const take = process.env.TAKE
 async function way(name, work) {
   const db = new Client()
   await db.connect()
@@ -122,7 +123,7 @@ JAVA = """
 import java.sql.*;
 class Ways {
   interface Way { void take(Connection db, String code) throws SQLException; }
-  static final String TAKE = "SELECT * FROM code_take(?)";
+  static final String CALL = System.getenv("CALL"), TAKE = "SELECT * FROM " + CALL;
   static void run(PreparedStatement statement, String code) throws SQLException {
     statement.setString(1, code);
     if (!statement.executeQuery().next()) throw new SQLException("no row");
@@ -138,7 +139,7 @@ class Ways {
   }
   public static void main(String[] none) throws SQLException {
     way("autocommit", (db, code) -> run(db.prepareStatement(TAKE), code));
-    way("call", (db, code) -> run(db.prepareCall("{call code_take(?)}"), code));
+    way("call", (db, code) -> run(db.prepareCall("{call " + CALL + "}"), code));
     way("setFetchSize", (db, code) -> { var take = db.prepareStatement(TAKE); take.setFetchSize(1); run(take, code); });
     way("setAutoCommit", (db, code) -> { db.setAutoCommit(false); run(db.prepareStatement(TAKE), code); });
     way("setMaxRows", (db, code) -> { var take = db.prepareStatement(TAKE); take.setMaxRows(1); run(take, code); });
@@ -155,22 +156,23 @@ def put(db, code):
     db.execute("SELECT code_put(%s, %s, 4102444800)", [code, GRANT])
 
 
-def of_python(tap, dsn, db):
+def of_python(tap, dsn, db, name, call):
     for speed, ways in [("quick", QUICK), ("slow", SLOW)]:
         for way in ways:
-            code = f"psycopg {way.__name__}"
+            code = f"psycopg {name} {way.__name__}"
             put(db, code)
             try:
                 with psycopg.connect(dsn, autocommit=True, options=OPTIONS) as conn:
-                    got = "quick" if way(conn, code)[0] == "ok" else "another answer"
+                    got = "quick" if way(conn, call.format("%s"), code)[0] == "ok" else "another answer"
             except psycopg.errors.ActiveSqlTransaction:
                 got = "slow"
-            tap.equal(got, speed, f"psycopg: {way.__name__} is {speed}")
+            tap.equal(got, speed, f"psycopg: {name}, {way.__name__} is {speed}")
 
 
-def of_psql(tap, dsn, db):
+def of_psql(tap, dsn, db, name, call):
     for speed, ways in PSQL.items():
         for options, script in ways:
+            script = script.replace("CALL", call.format(":'code'"))
             code = f"psql {options} {script}"
             put(db, code)
             said = subprocess.run(["psql", "-X", "-q", "-A", "-t", *options, "-v", "VERBOSITY=sqlstate", "-v", f"code={code}", "-f", "-", dsn],
@@ -180,7 +182,7 @@ def of_psql(tap, dsn, db):
             tap.equal(got, speed, f"psql: {' '.join([*options, script.splitlines()[0]])} is {speed}")
 
 
-def of_program(tap, dsn, db, name, file, text, command, wanted):
+def of_program(tap, dsn, db, call, name, file, text, command, wanted):
     for line in wanted:
         put(db, f"{name} {line.split(': ')[1]}")
     words = conninfo_to_dict(dsn)
@@ -188,7 +190,8 @@ def of_program(tap, dsn, db, name, file, text, command, wanted):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, file)
         path.write_text(text)
-        said = subprocess.run([*command, path], env={**os.environ, "PGDATABASE": words["dbname"], "PGOPTIONS": OPTIONS, "JDBC_URL": url},
+        said = subprocess.run([*command, path], env={**os.environ, "PGDATABASE": words["dbname"], "PGOPTIONS": OPTIONS, "JDBC_URL": url,
+                                                          "CALL": call, "TAKE": f"SELECT * FROM {call}"},
                               text=True, timeout=120, check=False, stdout=subprocess.PIPE, stderr=sys.stderr).stdout.splitlines()
     for number, line in enumerate(wanted):
         tap.equal(said[number] if number < len(said) else None, line, f"{name}: {line}")
@@ -197,10 +200,12 @@ def of_program(tap, dsn, db, name, file, text, command, wanted):
 def main():
     tap = Tap()
     with database("ways", "CREATE EXTENSION attesto_codes") as dsn, psycopg.connect(dsn, autocommit=True) as db:
-        of_python(tap, dsn, db)
-        of_psql(tap, dsn, db)
-        of_program(tap, dsn, db, "node", "ways.js", NODE, ["node"], NODE_SAYS)
-        of_program(tap, dsn, db, "java", "Ways.java", JAVA, ["java", "-cp", POSTGRESQL_JAR], JAVA_SAYS)
+        for name, call in CALLS.items():
+            of_python(tap, dsn, db, name, call)
+            of_psql(tap, dsn, db, name, call)
+            of_program(tap, dsn, db, call.format("$1"), "node", "ways.js", NODE, ["node"], NODE_SAYS)
+            of_program(tap, dsn, db, call.format("?"), "java", "Ways.java", JAVA, ["java", "-cp", POSTGRESQL_JAR], JAVA_SAYS)
+            db.execute("TRUNCATE authorizations")
     tap.done()
 
 
