@@ -33,6 +33,8 @@ load() {
   shift 3
   [ "$mode" = prepared ] || quote="'"
   for name in "${!GRANT[@]}"; do variables+=(-D "$name=$quote${GRANT[$name]}$quote"); done
+  # How a script has to write what it reads with \gset.
+  if [ -n "$quote" ]; then variables+=(-D "written='%L'"); else variables+=(-D written=%s); fi
   threads=$((clients < $(nproc) ? clients : $(nproc)))
   "$PG_BIN/pgbench" -n -M "$mode" -c "$clients" -j "$threads" "$@" "${variables[@]}" \
     -f "$SQL/$script.sql" 2>"$work/pgbench.log" || { cat "$work/pgbench.log" >&2; die "pgbench: $script"; }
