@@ -45,16 +45,25 @@ sub kill_backend
 	return;
 }
 
-sub kill_server
+sub wait_until
 {
-	$node->kill9;
-	# Until its last process has seen that.
+	my ($what, $is_so) = @_;
 	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		return if $node->start(fail_ok => 1);
+		return if $is_so->();
 		select undef, undef, undef, 0.1;
 	}
-	die 'the server did not start';
+	die "$what: this did not happen";
+}
+
+sub kill_server
+{
+	my $pid = $node->{_pid};
+	$node->kill9;
+	wait_until('the postmaster is gone', sub { !kill 0, $pid });
+	# It starts when the last process of the old server has seen that.
+	wait_until('the server starts', sub { $node->start(fail_ok => 1) });
+	return;
 }
 
 my @crashes = (sub { $node->stop('immediate'); $node->start; }, \&kill_backend, \&kill_server);

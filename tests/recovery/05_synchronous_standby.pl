@@ -8,7 +8,8 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
-my $primary = new_primary('primary', 'synchronous_commit = off');
+# Without a statement of its own to commit, each presentation has a worker.
+my $primary = new_primary('primary', 'synchronous_commit = off', 'max_worker_processes = 24', 'max_connections = 40');
 my %takes = (
 	alone => "SELECT status FROM code_take('%s')",
 	block => "BEGIN; SELECT status FROM code_take('%s'); COMMIT",
