@@ -1,4 +1,4 @@
--- 0.6.0: revocation is a fact of the family. Everything here makes what sql/attesto_codes--0.6.0.sql makes for a new installation.
+-- 0.6.0: code_redeem and code_complete; revocation is a fact of the family. Everything here makes what sql/attesto_codes--0.6.0.sql makes for a new installation.
 DO $$
 BEGIN
   IF EXISTS (SELECT FROM pg_catalog.pg_attribute
@@ -72,6 +72,28 @@ SET search_path TO pg_catalog, pg_temp
 ROWS 1
 LANGUAGE c AS 'MODULE_PATHNAME', 'code_stats_of_redeems_wrapper';
 
+COMMENT ON COLUMN @extschema@.authorizations.expires_at IS
+  'When the code expires. code_redeem compares it with the clock. The other functions do not, so a caller of code_take does it itself.';
+COMMENT ON COLUMN @extschema@.authorizations.inserted_at IS
+  'When code_issue or code_put stored the code.';
+COMMENT ON COLUMN @extschema@.authorizations.consumed_at IS
+  'When the first presentation, by code_redeem or code_take, spent the code. NULL: the code is live, unless its run is over. The word consumed comes from the project that this one grew from, and means spent here.';
+COMMENT ON COLUMN @extschema@.authorizations.consumed_success IS
+  'Whether the code is redeemed: code_complete, code_mark_consumed or code_redeem with a meta recorded that the redemption succeeded. In this name and in the status consumed, the word consumed means redeemed.';
+COMMENT ON COLUMN @extschema@.authorizations.redirect_uri IS
+  'Where the code was sent (RFC 6749 section 3.1.2). code_redeem compares it with the parameter of the token request. A caller of code_take does it itself.';
+COMMENT ON COLUMN @extschema@.authorizations.code_challenge IS
+  'The PKCE code challenge (RFC 7636 section 4.2). code_redeem checks the verifier. A caller of code_take does it itself.';
+COMMENT ON COLUMN @extschema@.authorizations.cnf IS
+  'The key that the code is bound to, as a confirmation claim {"jkt": ...} (RFC 7800, RFC 9449 section 10). code_redeem compares it with the key of the proof. A caller of code_take does it itself.';
+COMMENT ON COLUMN @extschema@.authorizations.family_id IS
+  'The family of the code, unless the meta of its redemption names another one. It is one of the names of the code, which are revoked after a reuse (RFC 9700 section 4.2.4).';
+COMMENT ON COLUMN @extschema@.authorizations.consumed_meta IS
+  'The meta of the call that redeemed the code: code_complete, code_mark_consumed or code_redeem. NULL if it was an empty object. A reuse gets it back, overlaid on family_id and subject.';
+COMMENT ON COLUMN @extschema@.authorizations.replayed_at IS
+  'When a presentation of the code while it was spent and not redeemed was first noted. code_complete then raises an error, and code_mark_consumed answers replayed. Equal to consumed_at: the code is closed, because the presentation that spent it failed, or a crash spent it.';
+COMMENT ON COLUMN @extschema@.authorizations.reused_at IS
+  'When a presentation of the code after it was redeemed was first noted. The channel attesto_codes_reuse was notified then.';
 COMMENT ON TABLE @extschema@.authorization_revoked_families IS
   'Revocations of families, one row each. A family is revoked while it has a row here, and so are its tokens and its live codes. Only the functions of attesto_codes write to it.';
 COMMENT ON COLUMN @extschema@.authorization_revoked_families.revoked_at IS
@@ -87,13 +109,19 @@ COMMENT ON FUNCTION @extschema@.code_inspect(text) IS
 COMMENT ON FUNCTION @extschema@.code_issue(jsonb, integer) IS
   'Makes a random code, stores its hash as code_put does, and returns the code. It is live for expires_in seconds, 1 to 600. A grant without a family_id gets a new one.';
 COMMENT ON FUNCTION @extschema@.code_redeem(text, text, text, text, text, jsonb) IS
-  'Presents a code with what the client sent (NULL: nothing), checks it, and spends the code. Status ok: every check passes, and only this call gets the entry; with meta the code is redeemed, too. consumed: the code was redeemed before; its names are revoked. error: reason says why, for logs only.';
+  'Presents a code with what the client sent (NULL: nothing), checks it, and spends the code. Status ok: every check passes, and only this call gets the entry; with meta the code is redeemed, too. consumed: the code was redeemed before; its names are revoked, unless attesto_codes.revoke_on_reuse is off. error: reason says why, for logs only.';
 COMMENT ON FUNCTION @extschema@.code_complete(text, text, bigint, jsonb) IS
   'In the transaction that stores the tokens: records the access token in the family of the code (jti NULL: none) and marks the code. Returns ok. Raises 55000 where no tokens may be sent, P0002 if there is no such code, 23505 if another call recorded the jti.';
 COMMENT ON FUNCTION @extschema@.code_family_revoked(text) IS
   'Returns whether a family is revoked. Read-only.';
 COMMENT ON FUNCTION @extschema@.code_revoke_family(text) IS
   'Revokes a family: its access tokens, those that are recorded for it later, and its live codes. Returns how many tokens that have not expired were not revoked before.';
+COMMENT ON FUNCTION @extschema@.code_take(text) IS
+  'Presents a code and spends it, without a check of what the client sent. Status ok: the code was live, and only this call gets the entry. consumed: the code was redeemed before, and meta says for whom. error: any other case.';
+COMMENT ON FUNCTION @extschema@.code_mark_consumed(text, jsonb) IS
+  'Records that the redemption of a spent code succeeded, so that a later presentation is reuse. Returns ok, replayed (recorded, but the code was presented again since it was spent, or is closed: send no tokens) or missing. Raises 55000 if the code is live.';
+COMMENT ON FUNCTION @extschema@.code_stats() IS
+  'Counts the rows of the tables by state and, with shared_preload_libraries, the events in this database since the server started. Cheap at any size: large tables are sampled.';
 
 REVOKE ALL ON FUNCTION
   @extschema@.code_inspect(text),

@@ -173,13 +173,13 @@ COMMENT ON TABLE @extschema@.authorizations IS
 COMMENT ON CONSTRAINT redeemed_implies_spent ON @extschema@.authorizations IS
   'A code is live, then spent, then redeemed. No code is redeemed that was not spent.';
 COMMENT ON COLUMN @extschema@.authorizations.expires_at IS
-  'When the code expires. The functions do not check this; the caller compares it with the clock.';
+  'When the code expires. code_redeem compares it with the clock. The other functions do not, so a caller of code_take does it itself.';
 COMMENT ON COLUMN @extschema@.authorizations.inserted_at IS
-  'When code_put stored the code.';
+  'When code_issue or code_put stored the code.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_at IS
-  'When the first code_take spent the code. NULL: the code is live, unless its run is over. The word consumed comes from the project that this one grew from, and means spent here.';
+  'When the first presentation, by code_redeem or code_take, spent the code. NULL: the code is live, unless its run is over. The word consumed comes from the project that this one grew from, and means spent here.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_success IS
-  'Whether the code is redeemed: code_mark_consumed recorded a successful redemption, and a take after that is reuse. In this name and in the status consumed of code_take, the word consumed means redeemed.';
+  'Whether the code is redeemed: code_complete, code_mark_consumed or code_redeem with a meta recorded that the redemption succeeded. In this name and in the status consumed, the word consumed means redeemed.';
 COMMENT ON COLUMN @extschema@.authorizations.code_hash IS
   'The lookup key, 1 to 255 bytes: the digest of the code (see code_hash()), never the code itself.';
 COMMENT ON COLUMN @extschema@.authorizations.client_id IS
@@ -187,31 +187,31 @@ COMMENT ON COLUMN @extschema@.authorizations.client_id IS
 COMMENT ON COLUMN @extschema@.authorizations.subject IS
   'The resource owner who granted the authorization.';
 COMMENT ON COLUMN @extschema@.authorizations.redirect_uri IS
-  'Where the code was sent (RFC 6749 section 3.1.2). The caller compares it with the parameter of the token request.';
+  'Where the code was sent (RFC 6749 section 3.1.2). code_redeem compares it with the parameter of the token request. A caller of code_take does it itself.';
 COMMENT ON COLUMN @extschema@.authorizations.scope IS
   'The granted scope values (RFC 6749 section 3.3).';
 COMMENT ON COLUMN @extschema@.authorizations.resource IS
   'The resource indicators (RFC 8707).';
 COMMENT ON COLUMN @extschema@.authorizations.code_challenge IS
-  'The PKCE code challenge (RFC 7636 section 4.2). The caller checks the verifier.';
+  'The PKCE code challenge (RFC 7636 section 4.2). code_redeem checks the verifier. A caller of code_take does it itself.';
 COMMENT ON COLUMN @extschema@.authorizations.code_challenge_method IS
   'S256 if there is a challenge, otherwise NULL (RFC 7636 section 4.3).';
 COMMENT ON COLUMN @extschema@.authorizations.cnf IS
-  'The key that the code is bound to, as a confirmation claim {"jkt": ...} (RFC 7800, RFC 9449 section 10).';
+  'The key that the code is bound to, as a confirmation claim {"jkt": ...} (RFC 7800, RFC 9449 section 10). code_redeem compares it with the key of the proof. A caller of code_take does it itself.';
 COMMENT ON COLUMN @extschema@.authorizations.nonce IS
   'The OpenID Connect nonce of the authorization request.';
 COMMENT ON COLUMN @extschema@.authorizations.family_id IS
-  'The family that a redemption starts. After a reuse the family is to be revoked (RFC 9700 section 4.2.4).';
+  'The family of the code, unless the meta of its redemption names another one. It is one of the names of the code, which are revoked after a reuse (RFC 9700 section 4.2.4).';
 COMMENT ON COLUMN @extschema@.authorizations.claims IS
   'The claims agreed at the authorization endpoint, as an object.';
 COMMENT ON COLUMN @extschema@.authorizations.extra IS
   'Members of the grant that this version does not know, unchanged. NULL: there are none.';
 COMMENT ON COLUMN @extschema@.authorizations.consumed_meta IS
-  'The meta of the first code_mark_consumed, NULL for an empty object. A reuse gets it back, overlaid on family_id and subject.';
+  'The meta of the call that redeemed the code: code_complete, code_mark_consumed or code_redeem. NULL if it was an empty object. A reuse gets it back, overlaid on family_id and subject.';
 COMMENT ON COLUMN @extschema@.authorizations.replayed_at IS
-  'When the code was first presented again while it was spent and not redeemed. code_mark_consumed then answers replayed.';
+  'When a presentation of the code while it was spent and not redeemed was first noted. code_complete then raises an error, and code_mark_consumed answers replayed. Equal to consumed_at: the code is closed, because the presentation that spent it failed, or a crash spent it.';
 COMMENT ON COLUMN @extschema@.authorizations.reused_at IS
-  'When the code was first presented again after it was redeemed. The channel attesto_codes_reuse was notified then.';
+  'When a presentation of the code after it was redeemed was first noted. The channel attesto_codes_reuse was notified then.';
 COMMENT ON COLUMN @extschema@.authorizations.retain_from IS
   'Set when a sweep finds that the expired code is redeemed. A sweep looks at the code again attesto_codes.reuse_retention after this time.';
 COMMENT ON COLUMN @extschema@.authorizations.run IS
@@ -261,13 +261,13 @@ COMMENT ON FUNCTION @extschema@.code_inspect(text) IS
 COMMENT ON FUNCTION @extschema@.code_issue(jsonb, integer) IS
   'Makes a random code, stores its hash as code_put does, and returns the code. It is live for expires_in seconds, 1 to 600. A grant without a family_id gets a new one.';
 COMMENT ON FUNCTION @extschema@.code_redeem(text, text, text, text, text, jsonb) IS
-  'Presents a code with what the client sent (NULL: nothing), checks it, and spends the code. Status ok: every check passes, and only this call gets the entry; with meta the code is redeemed, too. consumed: the code was redeemed before; its names are revoked. error: reason says why, for logs only.';
+  'Presents a code with what the client sent (NULL: nothing), checks it, and spends the code. Status ok: every check passes, and only this call gets the entry; with meta the code is redeemed, too. consumed: the code was redeemed before; its names are revoked, unless attesto_codes.revoke_on_reuse is off. error: reason says why, for logs only.';
 COMMENT ON FUNCTION @extschema@.code_complete(text, text, bigint, jsonb) IS
   'In the transaction that stores the tokens: records the access token in the family of the code (jti NULL: none) and marks the code. Returns ok. Raises 55000 where no tokens may be sent, P0002 if there is no such code, 23505 if another call recorded the jti.';
 COMMENT ON FUNCTION @extschema@.code_take(text) IS
-  'Presents a code and spends it. Status ok: the code was live, and only this call gets the entry. consumed: the code was redeemed before, and meta says for whom. error: any other case.';
+  'Presents a code and spends it, without a check of what the client sent. Status ok: the code was live, and only this call gets the entry. consumed: the code was redeemed before, and meta says for whom. error: any other case.';
 COMMENT ON FUNCTION @extschema@.code_mark_consumed(text, jsonb) IS
-  'Records that the redemption of a spent code succeeded, so that a later take reports reuse. Returns ok, replayed (recorded, but the code was presented again since its take) or missing. Raises 55000 if the code is live.';
+  'Records that the redemption of a spent code succeeded, so that a later presentation is reuse. Returns ok, replayed (recorded, but the code was presented again since it was spent, or is closed: send no tokens) or missing. Raises 55000 if the code is live.';
 COMMENT ON FUNCTION @extschema@.code_record_access_token(text, text, bigint) IS
   'Records an access token of a family: its jti, and when it expires, in unix seconds. Returns false if the family is revoked; the token is then revoked too. Raises 23505 if the jti exists.';
 COMMENT ON FUNCTION @extschema@.code_revoke_family(text) IS

@@ -47,6 +47,7 @@ LISTENERS = {
 ROLES = {
     "issuer": "the issuer (authorization endpoint)",
     "token_endpoint": "the token endpoint",
+    "framework": "a framework with checks of its own",
     "resource_server": "a resource server",
     "sweeper": "a sweeper",
 }
@@ -54,16 +55,24 @@ REQUEST = [VERIFIER, GRANT["client_id"], GRANT["redirect_uri"]]
 SETUP = """
 CREATE EXTENSION attesto_codes;
 CREATE TABLE tokens (subject text NOT NULL, family_id text NOT NULL, jti text NOT NULL);
--- What can happen between the take and the mark, by the subject of the code.
+-- What can happen between code_redeem and code_complete, by the subject of the code.
 CREATE FUNCTION interfere() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   DELETE FROM authorizations WHERE NEW.subject = 'swept' AND subject = 'swept';
-  PERFORM code_take(code_hash) FROM authorizations WHERE NEW.subject = 'replayed' AND subject = 'replayed';
+  PERFORM code_take(code_hash) FROM authorizations WHERE NEW.subject = 'taken' AND subject = 'taken';
+  PERFORM code_redeem(code_hash, client_id, redirect_uri, '""" + VERIFIER + """')
+    FROM authorizations WHERE NEW.subject = 'replayed' AND subject = 'replayed';
+  PERFORM code_redeem(code_hash, client_id, redirect_uri)
+    FROM authorizations WHERE NEW.subject = 'tried' AND subject = 'tried';
   PERFORM code_revoke_family(NEW.family_id) WHERE NEW.subject = 'revoked';
   RETURN NEW;
 END $$;
 CREATE TRIGGER interfere BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION interfere();
 """
+# A program whose issue and redeem need more lines shows too much else.
+PROGRAM_LINES = 14
+# What the programs log of a call of code_complete that raises an error.
+NO_TOKENS = "no tokens may be sent for this authorization code"
 # What is printed between two blocks of statements.
 CUT = "---- tests/clients/docs.py ----"
 # Each block of statements, and what they print if that is shown.
@@ -103,12 +112,18 @@ class Program:
     def __init__(self, dsn, db, folder, language, program):
         self.name, file, self.command = program
         path = Path(folder, file)
-        path.write_text(block(language))
+        self.text = block(language)
+        path.write_text(self.text)
         self.command = [*self.command, str(path)]
         self.db = db
         words = conninfo_to_dict(dsn)
         url = "jdbc:postgresql://{host}:{port}/{dbname}?user={user}".format(**words)
         self.environment = {**os.environ, "PGDATABASE": words["dbname"], "JDBC_URL": url}
+
+    def lines(self):
+        """How many lines issue and redeem have, without blank ones and lone braces."""
+        text = re.search(r"^[^\n]*\bissue\(.*?(?=^ *\S+ The command line)", self.text, re.DOTALL | re.MULTILINE)[0]
+        return len(re.findall(r"^.*\w.*$", re.sub(r"^SQL$", "", text, flags=re.MULTILINE), re.MULTILINE))
 
     def code(self, case, lifetime=600, **changes):
         """Puts a code, and gives its plaintext."""
@@ -117,17 +132,41 @@ class Program:
                         [code, json.dumps({**GRANT, **changes}), int(time.time()) + lifetime])
         return code
 
+    def start(self, *arguments):
+        return subprocess.Popen([*self.command, *arguments], env=self.environment, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
     def says(self, *arguments):
-        done = subprocess.run([*self.command, *arguments], env=self.environment, timeout=120,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        return done.stdout.strip()
+        """What it answers, and what it logs."""
+        with self.start(*arguments) as process:
+            output, log = process.communicate(timeout=120)
+        return output.strip(), log
+
+    def redeem(self, code, request=None):
+        """What it answers to a token request."""
+        return self.says("redeem", code, *(request or REQUEST))[0]
+
+    def is_refused(self, tap, code, why, name, request=None):
+        """Refuses the code, and logs the reason."""
+        output, log = self.says("redeem", code, *(request or REQUEST))
+        tap.equal(output, "invalid_grant", f"{self.name}: refuses {name}")
+        tap.ok(why in log, f"{self.name}: and logs: {why}")
+        if why not in log:
+            print(f"# it logs {log!r}", flush=True)
+
+    def state(self, code):
+        return self.db.execute("SELECT status FROM code_inspect(code_hash(%s))", [code]).fetchone()
 
     def tokens(self):
         return self.db.execute("SELECT subject, family_id FROM tokens").fetchall()
 
     def revoked(self):
         """The tokens that are recorded, and whether each is revoked."""
-        return self.db.execute("SELECT code_access_token_revoked(jti) FROM tokens").fetchall()
+        return self.db.execute("SELECT code_access_token_revoked(jti) FROM authorization_access_tokens").fetchall()
+
+    def names(self):
+        """How many names are revoked."""
+        return self.db.execute("SELECT count(*) FROM authorization_revoked_families").fetchone()[0]
 
     def forget(self):
         self.db.execute("TRUNCATE tokens, authorization_access_tokens, authorization_revoked_families")
@@ -135,40 +174,77 @@ class Program:
 
 def redeems(tap, program):
     name = program.name
-    code = program.code("good")
-    tap.equal(program.says(code, *REQUEST), "tokens for alice", f"{name}: redeems a code")
-    tap.equal(program.revoked(), [(False,)], f"{name}: its token is good")
-    tap.equal(program.says(code, *REQUEST), "reuse: family fam-1 revoked",
-              f"{name}: sees the reuse of a redeemed code")
-    tap.equal(program.tokens(), [("alice", "fam-1")], f"{name}: stores tokens once")
-    tap.equal(program.revoked(), [(True,)], f"{name}: and has revoked them")
+    tap.ok(program.lines() <= PROGRAM_LINES, f"{name}: issue and redeem have at most {PROGRAM_LINES} lines")
+    code, _ = program.says("issue", json.dumps({**GRANT, "family_id": None}))
+    tap.ok(re.fullmatch(r"[\w-]{43}", code), f"{name}: issues a code")
+    tap.equal(program.redeem(code), "tokens for alice", f"{name}: redeems it")
+    tap.equal((len(program.tokens()), program.revoked()), (1, [(False,)]), f"{name}: its token is good")
+    program.is_refused(tap, code, "pkce_failed", "a reuse without the verifier", ["", *REQUEST[1:]])
+    tap.equal(program.revoked(), [(False,)], f"{name}: its token is still good")
+    program.is_refused(tap, code, "no tokens: consumed", "a reuse")
+    tap.equal((len(program.tokens()), program.revoked()), (1, [(True,)]), f"{name}: its token is revoked")
     program.forget()
-    tap.equal(program.says("never issued", *REQUEST), "invalid_grant", f"{name}: refuses an unknown code")
+    program.is_refused(tap, "never issued", "no tokens: unknown", "an unknown code")
 
 
 def refuses(tap, program):
     name = program.name
-    for member in range(len(REQUEST)):
-        wrong = REQUEST[:member] + ["wrong"] + REQUEST[member + 1:]
-        what = ["verifier", "client_id", "redirect_uri"][member]
-        code = program.code(f"wrong {what}")
-        tap.equal(program.says(code, *wrong), "invalid_grant", f"{name}: refuses a wrong {what}")
-    tap.equal(program.says(code, *REQUEST), "invalid_grant", f"{name}: and the code stays spent")
-    for what, code in [("expired", program.code("expired", lifetime=-1)),
-                       ("without a challenge", program.code("no challenge", code_challenge=None)),
-                       ("bound to a key", program.code("bound", dpop_jkt="thumbprint"))]:
-        tap.equal(program.says(code, *REQUEST), "invalid_grant", f"{name}: refuses a code that is {what}")
-    tap.equal(program.tokens(), [], f"{name}: stores no tokens for them")
+    wrong = [REQUEST[:member] + ["wrong"] + REQUEST[member + 1:] for member in range(len(REQUEST))]
+    # The request, the lifetime of the code, and what differs in its grant.
+    for reason, request, lifetime, changes in [
+            ("pkce_failed", wrong[0], 600, {}), ("client_mismatch", wrong[1], 600, {}),
+            ("redirect_uri_mismatch", wrong[2], 600, {}), ("expired", REQUEST, -1, {}),
+            ("pkce_failed", REQUEST, 600, {"code_challenge": None}),
+            ("dpop_proof_required", REQUEST, 600, {"dpop_jkt": "thumbprint"}),
+            ("revoked", REQUEST, 600, {"family_id": "fam-2"})]:
+        code = program.code(f"{reason} {changes}", lifetime, **changes)
+        if reason == "revoked":
+            program.db.execute("SELECT code_revoke_family('fam-2')")
+        program.is_refused(tap, code, f"no tokens: {reason}", f"a code: {reason} {changes}", request)
+        tap.equal(program.state(code), ("spent",), f"{name}: and the code is spent")
+    program.is_refused(tap, program.code("twice"), "pkce_failed", "a wrong verifier", wrong[0])
+    program.is_refused(tap, f"{name}: twice", "no tokens: spent", "the right one after it")
+    tap.equal((program.tokens(), program.revoked()), ([], []), f"{name}: stores no tokens for them")
+    program.forget()
 
 
-def keeps_nothing_unmarked(tap, program):
-    for what in ["swept", "replayed", "revoked"]:
-        code = program.code(what, subject=what)
-        tap.equal(program.says(code, *REQUEST), "invalid_grant",
-                  f"{program.name}: sends no tokens for a code that is {what} before the mark")
-        families = program.db.execute("SELECT family_id FROM authorization_revoked_families").fetchall()
-        tap.equal((program.tokens(), families), ([], [("fam-1",)]), f"{program.name}: and revokes the family")
+def completes_only_what_is_its_own(tap, program):
+    """What happens between code_redeem and code_complete."""
+    name = program.name
+    # Only code_redeem by somebody who passes every check revokes. The revocation of the last one is rolled back with the tokens.
+    for what, why, names in [("swept", "no such authorization code", 0), ("taken", NO_TOKENS, 0), ("replayed", NO_TOKENS, 2),
+                             ("revoked", NO_TOKENS, 0)]:
+        program.is_refused(tap, program.code(what, subject=what), why, f"a code that is {what} before code_complete")
+        tap.equal((program.tokens(), program.revoked(), program.names()), ([], [], names),
+                  f"{name}: stores no tokens, and {names} names are revoked")
         program.forget()
+    tap.equal(program.redeem(program.code("tried", subject="tried")), "tokens for tried",
+              f"{name}: redeems a code that somebody tries without the verifier")
+    program.forget()
+
+
+def submits_twice(tap, program):
+    """Two equal requests at once. With a grace the first one counts."""
+    name = program.name
+
+    def answers(code):
+        both = [program.start("redeem", code, *REQUEST) for _ in range(2)]
+        return sorted(process.communicate(timeout=120)[0].strip() for process in both)
+
+    got = answers(program.code("at once"))
+    tap.equal(got[0], "invalid_grant", f"{name}: at most one of two equal requests gets tokens")
+    tap.equal((len(program.tokens()), {revoked for (revoked,) in program.revoked()} - {True}),
+              (got.count("tokens for alice"), set()), f"{name}: and those are revoked")
+    program.forget()
+    program.db.execute("ALTER DATABASE docs SET attesto_codes.replay_grace = 60")
+    tap.equal(answers(program.code("at once, with a grace")), ["invalid_grant", "tokens for alice"],
+              f"{name}: with a grace one of them gets tokens")
+    tap.equal((program.revoked(), program.names()), ([(False,)], 0), f"{name}: which are good")
+    program.forget()
+    tap.equal(program.redeem(program.code("grace", subject="replayed")), "tokens for replayed",
+              f"{name}: with a grace, a second request before code_complete does no harm")
+    program.db.execute("ALTER DATABASE docs RESET attesto_codes.replay_grace")
+    program.forget()
 
 
 def reused(db, code, family_id):
@@ -324,7 +400,8 @@ def main():
                 program = Program(dsn, db, folder, language, program)
                 redeems(tap, program)
                 refuses(tap, program)
-                keeps_nothing_unmarked(tap, program)
+                completes_only_what_is_its_own(tap, program)
+                submits_twice(tap, program)
             for language, listener in LISTENERS.items():
                 listens(tap, Program(dsn, db, folder, language, listener))
     finally:
