@@ -101,7 +101,8 @@ fn finish(
         record(tokens, family_id, &token, was_redeemed)?;
     }
     match families::is_code_revoked(codes, row, of_meta)? {
-        _ => Ok(()),
+        true => Err(Error::NoTokens(NoTokens::Revoked)),
+        false => Ok(()),
     }
 }
 
