@@ -106,6 +106,17 @@ SAVEPOINT a;
 SELECT status, reason FROM code_redeem('released', 'c', 'r');
 ROLLBACK TO a;
 COMMIT;
+-- So where the code was redeemed before, and the transaction has completed it.
+SELECT count(code_put(h, :'grant', 4102444800)) FROM unnest('{redeemed undone,redeemed done}'::text[]) h;
+SELECT status, count(*) FROM unnest('{redeemed undone,redeemed done}'::text[]) h, code_redeem(h, 'c', 'r', meta => '{"n": 1}') GROUP BY 1;
+BEGIN;
+SELECT code_complete('redeemed undone', 'j5', 4102444800);
+SELECT status, reason FROM code_redeem('redeemed undone', 'c', 'r');
+ROLLBACK;
+BEGIN;
+SELECT code_complete('redeemed done', 'j6', 4102444800);
+SELECT status, reason FROM code_redeem('redeemed done', 'c', 'r');
+COMMIT;
 -- The savepoint was before the mark: the code is not redeemed, and its reuse has revoked it.
 SELECT code_put('mark undone', :'grant', 4102444800);
 SELECT status FROM code_redeem('mark undone', 'c', 'r');
