@@ -23,7 +23,7 @@ scenario_calls() {
   query -f "$SQL/by_hand.setup.sql" -f "$SQL/calls.setup.sql"
   say "Calls inside the server: $ROUNDS rounds of $CALLS each"
   synchronous_commit on
-  for call in code_put code_get code_take; do
+  for call in code_put code_get code_take code_redeem; do
     measure "Calls inside the server" on "$call" 1 calls "${!FOUND_IN[@]}"
   done
   query -c 'DROP SCHEMA by_hand CASCADE'

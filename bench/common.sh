@@ -27,11 +27,12 @@ GRANT[data_tail]='"}'
 query() { "$PG_BIN/psql" -X -qAt -v ON_ERROR_STOP=1 "$@"; }
 
 # load SCRIPT MODE CLIENTS OPTION…: pgbench's report. A variable is a parameter in prepared mode and
-# plain text in simple mode, which therefore needs the quotes.
+# plain text in simple mode, which therefore needs the quotes. A script that reads a value has another text for that mode.
 load() {
   local script=$1 mode=$2 clients=$3 quote='' name variables=() threads
   shift 3
   [ "$mode" = prepared ] || quote="'"
+  [ "$mode" = prepared ] || [ ! -e "$SQL/$script.simple.sql" ] || script=$script.simple
   for name in "${!GRANT[@]}"; do variables+=(-D "$name=$quote${GRANT[$name]}$quote"); done
   threads=$((clients < $(nproc) ? clients : $(nproc)))
   "$PG_BIN/pgbench" -n -M "$mode" -c "$clients" -j "$threads" "$@" "${variables[@]}" \

@@ -148,11 +148,36 @@ FIGURES = {
         "off`, so that a crash spends the codes; seed: synchronous_commit = on, since its SQL has no such choice. Asked: at least "
         "2.0.", "{:,.0f}"),
     "Calls inside": ("Microseconds of a call, in a loop of one transaction; the same statement on the same table in PL/pgSQL beside it. "
-                     "Asked: code_put and code_take at most 0.7, code_get at most 0.6.", "{:.2f}"),
+                     "Asked: code_put and code_take at most 0.7, code_get at most 0.6, code_redeem at most 0.66.", "{:.2f}"),
     "Replays": ("Statements a second of 64 connections. Asked: at least 0.8.", "{:,.0f}"),
     "WAL": ("Bytes a cycle, full page images included, one checkpoint a round. Asked: at most 0.7 in steady state.", "{:,.0f}"),
     "Takes in tables": ("Takes a second, of codes all over the table. shared_buffers = 8GB, no checkpoint, no vacuum, 3 times as many rounds. Asked: at least 0.9.", "{:,.0f}"),
 }
+
+
+PROTOCOL = {
+    "The protocol in two calls, of": (
+        "two_calls as a role with `synchronous_commit = off`: its code_redeem flushes by itself. Asked: at least 1.8 with 8 clients, and 1.6 "
+        "with 32."),
+    "The protocol in two": "Asked: to seed at least 1.4 prepared and 1.75 simple; to by_hand_in_two 1.0 and 1.2; to redis with 8 clients 0.65.",
+    "The protocol in three": "Asked: at least 1.0.",
+}
+
+
+def protocol_table(title):
+    def table(settings, _):
+        said = next(said for begin, said in PROTOCOL.items() if title.startswith(begin))
+        ours = next(iter(next(iter(settings.values()))))
+        print(textwrap.fill(f"Cycles a second, each the life of one code; ratio: {ours} to the contender in the same round. {said}", 120))
+        print("\n| contender | mode | clients | cycles/s min | median | max | ratio min | median | max |")
+        print("|---|---|" + "---:|" * 7)
+        for (mode, clients), runs in settings.items():
+            for name, by_round in runs.items():
+                rates = [figures[0] for figures in by_round.values()]
+                cells = [f"{rate:,.0f}" for rate in (min(rates), median(rates), max(rates))]
+                cells += [f"{ratio:.2f}" for ratio in ratios(runs[ours], by_round)] if name != ours else [""] * 3
+                print(f"| {name} | {mode} | {clients} |", " | ".join(cells), "|")
+    return table
 
 
 def figures_table(title):
@@ -193,6 +218,8 @@ def tables(lines):
         print(f"\n## {title}, {SETTINGS.get(sync, f'synchronous_commit = {sync}')}\n")
         if title.startswith(tuple(FIGURES)):
             figures_table(title)(settings, sync)
+        elif title.startswith(tuple(PROTOCOL)):
+            protocol_table(title)(settings, sync)
         else:
             {"Takes": takes_table, OTHERS: others_table}.get(title, cycles_table)(settings, sync)
 

@@ -20,8 +20,9 @@ declare -A TABLE=([attesto_codes]=authorizations [seed]=attesto_authorization_co
 . "$ROOT/bench/rows.sh"
 . "$ROOT/bench/wal.sh"
 . "$ROOT/bench/others.sh"
+. "$ROOT/bench/protocol.sh"
 
-SCENARIOS="cycles spends calls replays wal rows takes million others"
+SCENARIOS="cycles spends calls replays wal rows takes million others protocol"
 
 # start NAME [LINE …]: a cluster with both stores in it, which PORT[NAME] then leads to.
 declare -A PORT

@@ -114,7 +114,7 @@ fn code_issue(
     }
     let mut grant = grant(&data)?;
     writable("code_issue()")?;
-    let (code, family_id) = (secret::<32>()?, secret::<16>()?);
+    let (code, family_id) = secrets()?;
     grant.family_id = grant.family_id.or(Identifier::new(&family_id));
     let code_hash = digest::hash(&code);
     let expires_at = numeric_date::from_timestamp(now()) + i64::from(expires_in);
@@ -518,10 +518,12 @@ fn put(
     Ok(())
 }
 
-/// N random bytes, as base64url without padding.
-fn secret<const N: usize>() -> Result<String, Error> {
-    let bytes = random_bytes::<N>().ok_or(Error::NoRandom)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
+/// A code of 256 random bits and a family of 128, as base64url without padding.
+fn secrets() -> Result<(String, String), Error> {
+    let random: [u8; 48] = random_bytes().ok_or(Error::NoRandom)?;
+    let (code, family_id) = random.split_at(32);
+    let text = |bytes| URL_SAFE_NO_PAD.encode(bytes);
+    Ok((text(code), text(family_id)))
 }
 
 /// To the store, a code_hash is any string of 1 to 255 bytes.

@@ -42,9 +42,13 @@ pub fn complete(
             return Err(Error::NoTokens(why));
         }
         let was_redeemed = is_redeemed(&row);
-        // Presentations wait until this transaction ends, also where there is nothing to mark.
+        // The row is written also where there is nothing to mark: presentations wait until the transaction
+        // that wrote it ends, wherever they are called. For one that only locks it they wait a second.
         let update = match was_redeemed {
-            true => codes.lock(&row, LockWait::Wait),
+            true => {
+                let as_it_is = Values::default().set(Code::ConsumedSuccess, true);
+                codes.update(&row, as_it_is, LockWait::Wait)?
+            }
             false => mark(codes, &row, meta, own)?,
         };
         if update != Update::Done {

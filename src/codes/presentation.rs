@@ -168,10 +168,9 @@ impl Presentation<'_> {
         let asks_for_key = row.has(Code::CodeChallenge) || row.has(Code::Cnf);
         let spent_at: Option<i64> = row.get(Code::ConsumedAt);
         let grace = seconds(REPLAY_GRACE.get());
-        // Without a grace, a call that began before the spend is no second try either.
-        asks_for_key
-            && grace > 0
-            && spent_at.is_some_and(|spent_at| redemption.now < spent_at + grace)
+        // Without a grace a call that began before the spend is no second try either.
+        let is_within = |spent_at| grace > 0 && redemption.now < spent_at + grace;
+        asks_for_key && spent_at.is_some_and(is_within)
     }
 }
 

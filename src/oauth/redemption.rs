@@ -258,4 +258,102 @@ mod tests {
             assert_eq!(failure(asked, sent, 99), first, "{set:b}");
         }
     }
+
+    /// Numbers without a pattern, the same in each run (xorshift).
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % limit
+        }
+
+        fn is(&mut self) -> bool {
+            self.below(2) == 0
+        }
+
+        /// A text of two signs that is often equal to another one.
+        fn text(&mut self) -> String {
+            let length = self.below(3);
+            (0..length)
+                .map(|_| if self.is() { 'a' } else { 'b' })
+                .collect()
+        }
+
+        fn verifier(&mut self) -> String {
+            let length = [42, 43, 44, 128, 129][self.below(5) as usize];
+            let sign = ["a", "~", "+"][self.below(3) as usize];
+            sign.repeat(length)
+        }
+    }
+
+    /// Each property of a request, said in another way than above.
+    fn properties(asked: Asked, sent: Sent, now: i64) -> [bool; 6] {
+        let challenge_of = |verifier: &str| digest::hash(verifier);
+        let length = |verifier: &str| verifier.chars().count();
+        let unreserved = |sign: char| "-._~".contains(sign) || sign.is_ascii_alphanumeric();
+        [
+            asked.expires_at.is_none() || asked.expires_at > Some(now),
+            asked.client_id == sent.client_id,
+            Some(asked.redirect_uri) == sent.redirect_uri
+                || sent.redirect_uri.is_none() && asked.code_challenge.is_some(),
+            sent.code_verifier.map(challenge_of).as_deref() == asked.code_challenge
+                && sent.code_verifier.is_none_or(|verifier| {
+                    length(verifier) > 42
+                        && length(verifier) < 129
+                        && verifier.chars().all(unreserved)
+                }),
+            asked.dpop_jkt.is_none() || sent.dpop_jkt.is_some(),
+            asked.dpop_jkt.is_none() || asked.dpop_jkt == sent.dpop_jkt,
+        ]
+    }
+
+    #[test]
+    fn a_request_fails_where_a_property_does_not_hold_first() {
+        let reasons = [
+            Reason::Expired,
+            Reason::ClientMismatch,
+            Reason::RedirectUriMismatch,
+            Reason::PkceFailed,
+            Reason::DpopProofRequired,
+            Reason::DpopBindingMismatch,
+        ];
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        let mut seen = [0; 7];
+        for _ in 0..100_000 {
+            let [client, uri, jkt] = [(); 3].map(|()| numbers.text());
+            let [other_client, other_uri, other_jkt] = [(); 3].map(|()| numbers.text());
+            let (verifier, other) = (numbers.verifier(), numbers.verifier());
+            let challenge = digest::hash(if numbers.is() { &verifier } else { &other });
+            let asked = Asked {
+                client_id: &client,
+                redirect_uri: &uri,
+                code_challenge: numbers.is().then_some(&challenge),
+                dpop_jkt: numbers.is().then_some(&jkt),
+                expires_at: numbers.is().then_some(numbers.below(4) as i64),
+            };
+            let sent = Sent {
+                client_id: if numbers.is() { &client } else { &other_client },
+                redirect_uri: numbers
+                    .is()
+                    .then_some(if numbers.is() { &uri } else { &other_uri }),
+                code_verifier: numbers.is().then_some(&verifier),
+                dpop_jkt: numbers
+                    .is()
+                    .then_some(if numbers.is() { &jkt } else { &other_jkt }),
+            };
+            let now = numbers.below(3) as i64;
+            let first = properties(asked, sent, now).iter().position(|holds| !holds);
+            let expected = first.map(|first| reasons[first]);
+            assert_eq!(
+                failure(asked, sent, now),
+                expected,
+                "{asked:?} {sent:?} {now}"
+            );
+            seen[first.unwrap_or(6)] += 1;
+        }
+        assert!(seen.iter().all(|times| *times > 100), "{seen:?}");
+    }
 }

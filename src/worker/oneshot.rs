@@ -120,7 +120,7 @@ pub unsafe fn write(argument: pg_sys::Datum) {
     // SAFETY: as the caller says.
     unsafe {
         serve(argument, |order: &Order| {
-            connect(Some(order.database), PATIENCE);
+            connect(Some(order.head.database), PATIENCE);
             commit_patiently(*order)
         });
     }

@@ -14,6 +14,15 @@ const CODE_HASH_BYTES: usize = 255;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Order {
+    pub head: Head,
+    /// The meta of a redemption, or nothing.
+    pub meta: Bytes<META_BYTES>,
+}
+
+/// An order without its meta, which few orders have and which is larger than all the rest.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Head {
     pub database: pg_sys::Oid,
     pub table: pg_sys::Oid,
     /// The caller's session_replication_role, which decides which triggers fire.
@@ -22,7 +31,6 @@ pub struct Order {
     /// Whether the caller's settings have the step revoke the names of the code.
     revokes: bool,
     code_hash: Bytes<CODE_HASH_BYTES>,
-    meta: Bytes<META_BYTES>,
 }
 
 #[repr(u8)]
@@ -40,13 +48,13 @@ enum Kind {
 /// A string of at most N bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Bytes<const N: usize> {
+pub struct Bytes<const N: usize> {
     length: u16,
     bytes: [u8; N],
 }
 
 impl<const N: usize> Bytes<N> {
-    const NONE: Bytes<N> = Bytes {
+    pub const NONE: Bytes<N> = Bytes {
         length: 0,
         bytes: [0; N],
     };
@@ -61,21 +69,30 @@ impl<const N: usize> Bytes<N> {
     fn get(&self) -> &[u8] {
         self.bytes.get(..self.length.into()).unwrap_or_default()
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
 }
 
-impl Order {
-    pub const NONE: Order = Order {
+impl Head {
+    pub const NONE: Head = Head {
         database: pg_sys::InvalidOid,
         table: pg_sys::InvalidOid,
         replication_role: 0,
         kind: Kind::Spend,
         revokes: false,
         code_hash: Bytes::NONE,
-        meta: Bytes::NONE,
     };
 
+    pub fn code_hash(&self) -> &str {
+        std::str::from_utf8(self.code_hash.get()).unwrap_or_default()
+    }
+}
+
+impl Order {
     pub fn new(step: &Step, table: pg_sys::Oid, code_hash: &str) -> Result<Order, Error> {
-        let mut order = Order {
+        let mut head = Head {
             database: database(),
             table,
             replication_role: replication_role(),
@@ -88,22 +105,19 @@ impl Order {
                 Step::Revoke => Kind::Revoke,
             },
             revokes: step.revokes(),
-            ..Order::NONE
+            ..Head::NONE
         };
-        order.code_hash.set(code_hash.as_bytes(), Error::CodeHash)?;
-        if let Step::Spend(Some(meta)) = step {
-            order.meta.set(meta.bytes(), Error::RedeemMeta)?;
+        head.code_hash.set(code_hash.as_bytes(), Error::CodeHash)?;
+        let mut meta = Bytes::NONE;
+        if let Step::Spend(Some(jsonb)) = step {
+            meta.set(jsonb.bytes(), Error::RedeemMeta)?;
         }
-        Ok(order)
-    }
-
-    pub fn code_hash(&self) -> &str {
-        std::str::from_utf8(self.code_hash.get()).unwrap_or_default()
+        Ok(Order { head, meta })
     }
 
     pub fn step(&self) -> Step {
-        let revokes = self.revokes;
-        match self.kind {
+        let revokes = self.head.revokes;
+        match self.head.kind {
             Kind::Spend => Step::Spend(None),
             Kind::Redeem => Step::Spend(Some(Jsonb::of_bytes(self.meta.get()).to_static())),
             Kind::Close => Step::Close,

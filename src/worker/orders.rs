@@ -45,7 +45,7 @@ fn carry_out_together(orders: &[(Order, Instant)], owner: &mut Option<Owner>) ->
     let of_first = |order: &Order| {
         orders
             .first()
-            .is_some_and(|(first, _)| first.table == order.table)
+            .is_some_and(|(first, _)| first.head.table == order.head.table)
     };
     orders
         .iter()
@@ -66,7 +66,7 @@ fn carry_out(order: &Order, owner: &mut Option<Owner>) -> Outcome {
             None => Ok(Outcome::Busy),
         }
     };
-    match Table::with_oid(order.table, write) {
+    match Table::with_oid(order.head.table, write) {
         Ok(outcome) => outcome.unwrap_or(Outcome::Busy),
         // An attempt in a transaction of its own will report the error.
         Err(_) => Outcome::Alone,
@@ -74,7 +74,7 @@ fn carry_out(order: &Order, owner: &mut Option<Owner>) -> Outcome {
 }
 
 fn write_step(step: &Step, order: &Order, codes: &Table<Code>) -> Result<Update, Error> {
-    step.write_by_hash(codes, order.code_hash(), LockWait::GiveUp)
+    step.write_by_hash(codes, order.head.code_hash(), LockWait::GiveUp)
 }
 
 fn outcome(update: Update) -> Outcome {
@@ -92,17 +92,17 @@ fn commit_alone(order: &Order, deadline: Instant) -> Outcome {
     let committed = or_roll_back(|| {
         in_transaction_of_owner(|| {
             flush_on_commit();
-            set_replication_role(order.replication_role);
+            set_replication_role(order.head.replication_role);
             triggers_at_once();
             let patience = deadline.saturating_duration_since(Instant::now());
             // The order may have waited behind slow ones.
             wait_at_most(patience.max(LEAST_PATIENCE));
             run_at_most(LONGEST);
-            let update = Table::with_oid(order.table, |codes| {
+            let update = Table::with_oid(order.head.table, |codes| {
                 owner = Some(codes.owner());
                 let update = write_step(&step, order, codes)?;
                 if update == Update::Done {
-                    savepoint::remember(&step, codes, order.code_hash());
+                    savepoint::remember(&step, codes, order.head.code_hash());
                 }
                 Ok(update)
             });

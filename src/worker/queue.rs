@@ -5,8 +5,10 @@
 //! A backend that dies leaves its request behind, and the next backend with the same number
 //! overwrites it. The ticket keeps an answer from reaching the wrong order.
 
-use super::{Order, Outcome, PATIENCE};
+use super::order::{Bytes, Head, Order};
+use super::{Outcome, PATIENCE};
 use crate::pg::backend::{Latch, now};
+use crate::settings::META_BYTES;
 use pgrx::{PGRXSharedMemory, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
 use std::time::Instant;
 
@@ -14,6 +16,8 @@ use std::time::Instant;
 /// order.
 pub const BACKENDS: usize = 1024;
 const DATABASES: usize = 64;
+/// How many metas may wait for a worker. For any others a worker is started.
+const METAS: usize = 64;
 
 /// How long a worker may take to start, in microseconds, before another caller starts one.
 const START_MICROSECONDS: i64 = 5_000_000;
@@ -33,7 +37,9 @@ struct Request {
     state: State,
     ticket: u64,
     caller: Latch,
-    order: Order,
+    head: Head,
+    /// The place of its meta, which it has while it waits.
+    meta: Option<usize>,
 }
 
 /// A worker. The pid 0 reserves the place of a worker that is being started.
@@ -63,6 +69,7 @@ pub struct Queue {
     /// The number of waiting backends.
     length: usize,
     workers: [Option<Worker>; DATABASES],
+    metas: [Option<Bytes<META_BYTES>>; METAS],
 }
 
 // SAFETY: plain data without pointers into a process. Latches are in shared memory themselves.
@@ -90,30 +97,43 @@ impl Default for Queue {
             state: State::Idle,
             ticket: 0,
             caller: Latch::NONE,
-            order: Order::NONE,
+            head: Head::NONE,
+            meta: None,
         };
         Queue {
             requests: [request; BACKENDS],
             waiting: [0; BACKENDS],
             length: 0,
             workers: [None; DATABASES],
+            metas: [None; METAS],
         }
     }
 }
 
 impl Queue {
-    /// Makes an order the request of a backend, and forgets the previous request.
-    pub fn submit(&mut self, backend: usize, order: Order) {
+    /// Makes an order the request of a backend, and forgets the previous request. Returns false if
+    /// there is no place for its meta.
+    pub fn submit(&mut self, backend: usize, order: &Order) -> bool {
+        self.withdraw(backend);
+        let meta = match order.meta.is_empty() {
+            true => None,
+            false => match self.metas.iter().position(Option::is_none) {
+                Some(place) => Some(place),
+                None => return false,
+            },
+        };
+        if let Some(place) = meta {
+            self.metas[place] = Some(order.meta);
+        }
         let request = &mut self.requests[backend];
-        let waits_already = matches!(request.state, State::Waiting);
         request.state = State::Waiting;
         request.ticket += 1;
-        request.order = order;
+        request.head = order.head;
+        request.meta = meta;
         request.caller = Latch::mine();
-        if !waits_already {
-            self.waiting[self.length] = backend as u16;
-            self.length += 1;
-        }
+        self.waiting[self.length] = backend as u16;
+        self.length += 1;
+        true
     }
 
     /// The next action of a backend's caller. Wakes the worker if there is one.
@@ -121,7 +141,7 @@ impl Queue {
         if let State::Answered(outcome) = self.requests[backend].state {
             return Next::Answer(outcome);
         }
-        let database = self.requests[backend].order.database;
+        let database = self.requests[backend].head.database;
         let now = now();
         let place = Worker {
             database,
@@ -152,16 +172,17 @@ impl Queue {
         if waits {
             self.unqueue(|b, _| b == backend);
             self.requests[backend].state = State::Idle;
+            self.take_meta(backend);
         }
         waits
     }
 
     /// Removes the backends that `wanted` selects from the waiting ones, and returns them.
-    fn unqueue(&mut self, wanted: impl Fn(usize, &Order) -> bool) -> Vec<usize> {
+    fn unqueue(&mut self, wanted: impl Fn(usize, &Head) -> bool) -> Vec<usize> {
         let (mut removed, mut kept) = (Vec::new(), 0);
         for at in 0..self.length {
             let backend = usize::from(self.waiting[at]);
-            if wanted(backend, &self.requests[backend].order) {
+            if wanted(backend, &self.requests[backend].head) {
                 removed.push(backend);
             } else {
                 self.waiting[kept] = backend as u16;
@@ -175,19 +196,30 @@ impl Queue {
     /// Hands all orders of a database to its worker.
     pub fn fetch(&mut self, worker: &Worker) -> Vec<Job> {
         let deadline = Instant::now() + PATIENCE;
-        self.unqueue(|_, order| order.database == worker.database)
+        self.unqueue(|_, head| head.database == worker.database)
             .into_iter()
             .map(|backend| {
+                let meta = self.take_meta(backend);
                 let request = &mut self.requests[backend];
                 request.state = State::Fetched(worker.pid);
                 Job {
                     backend,
                     ticket: request.ticket,
-                    order: request.order,
+                    order: Order {
+                        head: request.head,
+                        meta,
+                    },
                     deadline,
                 }
             })
             .collect()
+    }
+
+    /// The meta of a request, whose place becomes free.
+    fn take_meta(&mut self, backend: usize) -> Bytes<META_BYTES> {
+        let place = self.requests[backend].meta.take();
+        let meta = place.and_then(|place| self.metas[place].take());
+        meta.unwrap_or(Bytes::NONE)
     }
 
     pub fn answer(&mut self, job: &Job, outcome: Outcome) {
@@ -239,7 +271,7 @@ impl Queue {
     pub fn leave_if_idle(&mut self, worker: &Worker) -> bool {
         let is_idle = self
             .waiting()
-            .all(|request| request.order.database != worker.database);
+            .all(|request| request.head.database != worker.database);
         if is_idle {
             self.leave(worker.pid);
         }

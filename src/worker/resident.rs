@@ -42,7 +42,9 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
     if !IN_SHARED_MEMORY.get() || backend >= BACKENDS {
         return Ok(None);
     }
-    QUEUE.exclusive().submit(backend, order);
+    if !QUEUE.exclusive().submit(backend, &order) {
+        return Ok(None);
+    }
     let _waiting = Waiting(backend);
     let mut starts = 0;
     loop {
@@ -57,17 +59,17 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
                 starts += 1;
                 if let Err(error) = start(
                     "attesto_codes_resident",
-                    order.database.into_datum(),
+                    order.head.database.into_datum(),
                     Error::NoWorker,
                 ) {
-                    QUEUE.exclusive().cancel_start(order.database);
+                    QUEUE.exclusive().cancel_start(order.head.database);
                     if QUEUE.exclusive().withdraw(backend) {
                         return Err(error);
                     }
                 }
             }
             Next::Start | Next::NoPlace => {
-                QUEUE.exclusive().cancel_start(order.database);
+                QUEUE.exclusive().cancel_start(order.head.database);
                 if QUEUE.exclusive().withdraw(backend) {
                     let gave_up = matches!(next, Next::Start);
                     return Ok(gave_up.then_some(Outcome::Unknown));

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Every way in which a presenter's work can be undone leaves what the presentation wrote.
 
-Each way takes a code, sees the answer, and loses its work: a live code stays spent, a replay before
-the mark stays noted, and so does a reuse after it. The same with take_in_transaction = join, which
-switches the protection off, leaves nothing: it shows that this way does undo what is not protected.
+Each way presents a code, by code_take or by code_redeem, sees the answer, and loses its work. A live
+code stays spent, marked or closed. A replay or reuse stays noted, and the names stay revoked that it
+revoked. The same with take_in_transaction = join, which switches the protection off, leaves nothing:
+it shows that this way does undo what is not protected.
 """
 import os
 import signal
@@ -16,21 +17,44 @@ import psycopg
 from harness import Tap, database, until
 from wire import Wire
 
-TAKE = "SELECT * FROM code_take(%s)"
+TAKE, REDEEM = "code_take({})", "code_redeem({}, 'c', 'r')"
+# Some ways present a code twice, which revokes its names: each code has a family of its own.
+MARKS = "code_redeem({}, 'c', 'r', NULL, NULL, jsonb_build_object('family_id', gen_random_uuid()))"
+MARK = "code_mark_consumed({}, jsonb_build_object('family_id', 'of the mark'))"
+REVOKED = """NOT EXISTS (SELECT FROM unnest(ARRAY[code_hash, family_id, consumed_meta->>'family_id']) name
+  WHERE name IS NOT NULL AND NOT code_family_revoked(name))"""
+
+# What is done to a code that was put, the presentation, its answer, and what it wrote.
+KINDS = {
+    "take of a live code": ([], TAKE, "ok", "consumed_at IS NOT NULL"),
+    "take of a spent code": ([TAKE], TAKE, "error", "replayed_at > consumed_at"),
+    "take of a redeemed code": ([TAKE, MARK], TAKE, "consumed", "reused_at IS NOT NULL"),
+    "redeem of a live code": ([], REDEEM, "ok", "consumed_at IS NOT NULL"),
+    "redeem with meta of a live code": ([], MARKS, "ok", "consumed_success AND consumed_meta ? 'family_id'"),
+    "redeem of a live code that fails a check": ([], "code_redeem({}, 'd', 'r')", "error", "consumed_at = replayed_at"),
+    "redeem of a spent code": ([REDEEM], REDEEM, "error", f"replayed_at > consumed_at AND {REVOKED}"),
+    "redeem of a redeemed code": ([REDEEM, MARK], REDEEM, "consumed", f"reused_at IS NOT NULL AND {REVOKED}"),
+    "redeem after a replay by take": ([TAKE, TAKE], REDEEM, "error", REVOKED),
+    "redeem after a reuse by take": ([TAKE, MARK, TAKE], REDEEM, "consumed", REVOKED),
+}
 
 
-class Lost(Exception):
-    """The work was lost as planned."""
+def kind(code):
+    """The name of a code begins with what is done to it."""
+    return KINDS[code.split(",")[0]]
 
 
-def taken(cursor, code):
-    status = cursor.execute(TAKE, [code]).fetchone()[0]
-    assert status == answer(code), status
+def call(code, argument=None):
+    return kind(code)[1].format(argument or f"'{code}'")
 
 
 def answer(code):
-    """What the take of a code says: its name begins with its state."""
-    return {"live": "ok", "spent": "error", "redeemed": "consumed"}[code.split()[0]]
+    return kind(code)[2]
+
+
+def presented(conn, code):
+    status = conn.execute(f"SELECT * FROM {call(code, '%s')}", [code]).fetchone()[0]
+    assert status == answer(code), status
 
 
 def in_transaction(dsn):
@@ -39,14 +63,14 @@ def in_transaction(dsn):
 
 def rollback(dsn, code):
     with in_transaction(dsn) as conn:
-        taken(conn, code)
+        presented(conn, code)
         conn.rollback()
 
 
 def rollback_to_savepoint(dsn, code):
     with in_transaction(dsn) as conn:
         conn.execute("SAVEPOINT s")
-        taken(conn, code)
+        presented(conn, code)
         conn.execute("ROLLBACK TO s")
         conn.commit()
 
@@ -56,7 +80,7 @@ def isolation(level):
         with in_transaction(dsn) as conn:
             conn.isolation_level = level
             conn.execute("SELECT 1")
-            taken(conn, code)
+            presented(conn, code)
             conn.rollback()
     way.__name__ = f"rollback at {level.name}"
     return way
@@ -72,30 +96,30 @@ def fails(conn, error, sql, *arguments):
 
 def function_raises(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
-        fails(conn, psycopg.errors.RaiseException, "SELECT take_and_raise(%s)", [code])
+        fails(conn, psycopg.errors.RaiseException, "SELECT present_and_raise(%s)", [call(code)])
 
 
 def function_scanned(dsn, code):
-    """The client's statement is a lone call, but of a function that takes and raises."""
+    """The client's statement is a lone call, but of a function that presents and raises."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        fails(conn, psycopg.errors.RaiseException, "SELECT * FROM take_and_raise(%s)", [code])
+        fails(conn, psycopg.errors.RaiseException, "SELECT * FROM present_and_raise(%s)", [call(code)])
 
 
 def function_catches(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
-        assert conn.execute("SELECT take_and_catch(%s)", [code]).fetchone()[0] == answer(code)
+        assert conn.execute("SELECT present_and_catch(%s)", [call(code)]).fetchone()[0] == answer(code)
 
 
 def do_block(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         fails(conn, psycopg.errors.RaiseException,
-              f"DO $$ BEGIN PERFORM code_take('{code}'); RAISE EXCEPTION 'x'; END $$")
+              f"DO $$ BEGIN PERFORM {call(code)}; RAISE EXCEPTION 'x'; END $$")
 
 
 def one_message(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         fails(conn, psycopg.errors.DivisionByZero,
-              f"SELECT * FROM code_take('{code}'); SELECT 1/0")
+              f"SELECT * FROM {call(code)}; SELECT 1/0")
 
 
 def pipeline(dsn, code):
@@ -104,10 +128,10 @@ def pipeline(dsn, code):
         try:
             with conn.pipeline():
                 conn.execute("SELECT 1")
-                take = conn.execute(TAKE, [code])
+                given = conn.execute(f"SELECT * FROM {call(code, '%s')}", [code])
                 conn.execute("SELECT 1/0")
         except psycopg.errors.DivisionByZero:
-            assert take.fetchone()[0] == answer(code)
+            assert given.fetchone()[0] == answer(code)
             return
         raise AssertionError("the pipeline did not fail")
 
@@ -115,7 +139,7 @@ def pipeline(dsn, code):
 def pipeline_first(dsn, code):
     """The take is the first statement of the pipeline: it commits at once."""
     with Wire(dsn) as wire:
-        wire.parse_bind_execute(f"SELECT * FROM code_take('{code}')")
+        wire.parse_bind_execute(f"SELECT * FROM {call(code)}")
         wire.parse_bind_execute("SELECT 1/0")
         wire.sync()
         assert wire.until_ready() == [answer(code), "22012"]
@@ -125,7 +149,7 @@ def flushed_before_sync(dsn, code):
     """The client reads the entry before the pipeline ends, and then makes it fail."""
     with Wire(dsn) as wire:
         wire.parse_bind_execute("SELECT 'first'")
-        wire.parse_bind_execute(f"SELECT * FROM code_take('{code}')")
+        wire.parse_bind_execute(f"SELECT * FROM {call(code)}")
         wire.flush()
         assert wire.rows(2) == ["first", answer(code)]
         wire.parse_bind_execute("SELECT 1/0")
@@ -136,7 +160,7 @@ def flushed_before_sync(dsn, code):
 def limited_portal(dsn, code):
     """A portal that is never run to its end."""
     with Wire(dsn) as wire:
-        wire.parse_bind_execute(f"SELECT * FROM code_take('{code}')", limit=1)
+        wire.parse_bind_execute(f"SELECT * FROM {call(code)}", limit=1)
         wire.flush()
         assert wire.rows(1) == [answer(code)]
         wire.parse_bind_execute("SELECT 1/0")
@@ -150,10 +174,10 @@ def unread(dsn, code):
     # A number of 17 bytes in a jsonb, and of 131 kB in its text.
     numbers = ", ".join(["1e131071"] * 150)
     with Wire(dsn, "-c client_min_messages=debug5") as wire, psycopg.connect(dsn, autocommit=True) as other:
-        other.execute("SELECT code_put(%s, %s, 1800000000)", [code, f'{GRANT[:-1]}, "x": [{numbers}]}}'])
-        wire.send(b"Q", f"SELECT * FROM code_take('{code}')".encode() + b"\0")
+        put(dsn, code, f'{GRANT[:-1]}, "x": [{numbers}]}}')
+        wire.send(b"Q", f"SELECT * FROM {call(code)}".encode() + b"\0")
         until(lambda: trace(dsn, code))
-        assert second_take(dsn, code) == "error"
+        assert later_take(dsn, code) != "ok"
         assert other.execute(
             "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
             " WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE %s", [f"%{code}%"]).fetchone()[0]
@@ -164,7 +188,7 @@ def prepared_transaction(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("BEGIN")
         conn.execute("INSERT INTO tokens VALUES (1)")
-        taken(conn, code)
+        presented(conn, code)
         conn.execute(f"PREPARE TRANSACTION '{code}'")
         conn.execute(f"ROLLBACK PREPARED '{code}'")
 
@@ -173,15 +197,15 @@ def deferred_constraint(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("BEGIN")
         conn.execute("INSERT INTO tokens VALUES (2), (2)")
-        taken(conn, code)
+        presented(conn, code)
         fails(conn, psycopg.errors.UniqueViolation, "COMMIT")
 
 
 def client_killed(dsn, code):
-    child = subprocess.Popen([sys.executable, __file__, "--take-and-wait", dsn, code],
+    child = subprocess.Popen([sys.executable, __file__, "--present-and-wait", dsn, code],
                              stdout=subprocess.PIPE, text=True)
     with child:
-        assert child.stdout.readline() == "taken\n"
+        assert child.stdout.readline() == "presented\n"
         child.kill()
     gone(dsn)
 
@@ -195,16 +219,16 @@ def gone(dsn):
             " AND datname = current_database()").fetchone()[0] == 0)
 
 
-def take_and_wait(dsn, code):
+def present_and_wait(dsn, code):
     with in_transaction(dsn) as conn:
-        taken(conn, code)
-        print("taken", flush=True)
+        presented(conn, code)
+        print("presented", flush=True)
         signal.pause()
 
 
 def terminated(dsn, code):
     with in_transaction(dsn) as conn, psycopg.connect(dsn, autocommit=True) as other:
-        taken(conn, code)
+        presented(conn, code)
         other.execute("SELECT pg_terminate_backend(%s, 10000)", [conn.info.backend_pid])
         fails(conn, psycopg.OperationalError, "SELECT 1")
 
@@ -214,7 +238,7 @@ def statement_timeout(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SET statement_timeout = '200ms'")
         fails(conn, psycopg.errors.QueryCanceled,
-              "SELECT status, pg_sleep(60) FROM code_take(%s)", [code])
+              f"SELECT status, pg_sleep(60) FROM {call(code)}")
 
 
 def cancelled(dsn, code):
@@ -228,45 +252,45 @@ def cancelled(dsn, code):
         thread = threading.Thread(target=cancel)
         thread.start()
         fails(conn, psycopg.errors.QueryCanceled,
-              "SELECT status, pg_sleep(60) FROM code_take(%s)", [code])
+              f"SELECT status, pg_sleep(60) FROM {call(code)}")
         thread.join()
 
 
 def larger_select(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         fails(conn, psycopg.errors.DivisionByZero,
-              "SELECT 1 / (length(status) - %s) FROM code_take(%s)", [len(answer(code)), code])
+              f"SELECT 1 / (length(status) - {len(answer(code))}) FROM {call(code)}")
 
 
 def cte(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         fails(conn, psycopg.errors.DivisionByZero,
-              "WITH t AS MATERIALIZED (SELECT * FROM code_take(%s))"
-              " SELECT status, 1 / (g - 1) FROM t, generate_series(0, 1) g", [code])
+              f"WITH t AS MATERIALIZED (SELECT * FROM {call(code)})"
+              " SELECT status, 1 / (g - 1) FROM t, generate_series(0, 1) g")
 
 
 def target_list(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         fails(conn, psycopg.errors.DivisionByZero,
-              "SELECT code_take(%s), 1 / (g - 1) FROM generate_series(0, 1) g", [code])
+              f"SELECT {call(code)}, 1 / (g - 1) FROM generate_series(0, 1) g")
 
 
 def insert_select(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
         fails(conn, psycopg.errors.CheckViolation,
-              "INSERT INTO refused SELECT status FROM code_take(%s)", [code])
+              f"INSERT INTO refused SELECT status FROM {call(code)}")
 
 
 def cursor(dsn, code):
     with in_transaction(dsn) as conn:
-        conn.execute(f"DECLARE c CURSOR FOR SELECT * FROM code_take('{code}')")
+        conn.execute(f"DECLARE c CURSOR FOR SELECT * FROM {call(code)}")
         assert conn.execute("FETCH 1 FROM c").fetchone()[0] == answer(code)
         conn.rollback()
 
 
 def sql_prepared(dsn, code):
     with in_transaction(dsn) as conn:
-        conn.execute("PREPARE p(text) AS SELECT * FROM code_take($1)")
+        conn.execute(f"PREPARE p(text) AS SELECT * FROM {call(code, '$1')}")
         assert conn.execute(f"EXECUTE p('{code}')").fetchone()[0] == answer(code)
         conn.rollback()
 
@@ -275,14 +299,14 @@ def untranslatable(dsn, code):
     """The answer does not fit the client's encoding: the statement fails after the take."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SET client_encoding = 'LATIN1'")
-        fails(conn, psycopg.errors.UntranslatableCharacter, TAKE, [code])
+        fails(conn, psycopg.errors.UntranslatableCharacter, f"SELECT * FROM {call(code, '%s')}", [code])
 
 
 def backend_killed(dsn, code):
     """The server restarts, and the transaction is gone."""
     before = last_checkpoint(dsn)
     conn = in_transaction(dsn)
-    taken(conn, code)
+    presented(conn, code)
     os.kill(conn.info.backend_pid, signal.SIGKILL)
     until(lambda: last_checkpoint(dsn) not in (None, before), 60)
 
@@ -307,80 +331,79 @@ SETUP = """
 CREATE EXTENSION attesto_codes;
 CREATE TABLE tokens (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 CREATE TABLE refused (status text CHECK (status NOT IN ('ok', 'error', 'consumed')));
-CREATE FUNCTION take_and_raise(code text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN PERFORM code_take(code); RAISE EXCEPTION 'after the take'; END $$;
-CREATE FUNCTION take_and_catch(code text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION present_and_raise(call text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN EXECUTE 'SELECT FROM ' || call; RAISE EXCEPTION 'after the presentation'; END $$;
+CREATE FUNCTION present_and_catch(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE answer text;
 BEGIN
   BEGIN
-    SELECT status INTO answer FROM code_take(code);
-    RAISE EXCEPTION 'after the take';
+    EXECUTE 'SELECT status FROM ' || call INTO answer;
+    RAISE EXCEPTION 'after the presentation';
   EXCEPTION WHEN raise_exception THEN
     RETURN answer;
   END;
 END $$;
 """
 # A character that LATIN1 does not have.
-GRANT = '{"client_id": "c", "subject": "\u20ac", "redirect_uri": "r"}'
+GRANT = '{"client_id": "c", "subject": "\u20ac", "redirect_uri": "r", "family_id": "of %s"}'
 
 
-def put(dsn, code):
+def put(dsn, code, grant=GRANT):
     with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute("SELECT code_put(%s, %s, 1800000000)", [code, GRANT])
-        if not code.startswith("live"):
-            conn.execute(TAKE, [code])
-        if code.startswith("redeemed"):
-            conn.execute("SELECT code_mark_consumed(%s)", [code])
+        conn.execute("SELECT code_put(%s, %s, 4102444800)", [code, grant % code])
+        for before in kind(code)[0]:
+            conn.execute(f"SELECT * FROM {before}".format(f"'{code}'"))
 
 
 def trace(dsn, code):
     """Whether what the presentation wrote is there."""
     with psycopg.connect(dsn, autocommit=True) as conn:
-        return conn.execute("SELECT CASE answer WHEN 'ok' THEN consumed_at WHEN 'error' THEN replayed_at"
-                            " ELSE reused_at END IS NOT NULL FROM authorizations, (VALUES (%s)) AS v(answer)"
-                            " WHERE code_hash = %s", [answer(code), code]).fetchone()[0]
+        return conn.execute(f"SELECT ({kind(code)[3]}) IS TRUE FROM authorizations WHERE code_hash = '{code}'").fetchone()[0]
 
 
-def second_take(dsn, code):
+def later_take(dsn, code):
     with psycopg.connect(dsn, autocommit=True) as conn:
-        return conn.execute(TAKE, [code]).fetchone()[0]
+        return conn.execute("SELECT status FROM code_take(%s)", [code]).fetchone()[0]
 
 
-def undone(tap, dsn, state, way):
-    """A code in this state, with the protection on and off."""
+def undone(tap, dsn, name, way):
+    """A presentation with the protection on and off."""
+    before, _, status, written = KINDS[name]
     for mode in ["independent", "join"]:
         # PostgreSQL cannot prepare a transaction that has notified.
-        if (state, mode, way) == ("redeemed", "join", prepared_transaction):
+        if (mode, way) == ("join", prepared_transaction) and "reused_at" in written:
             continue
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute(f"ALTER DATABASE {conn.info.dbname} SET attesto_codes.take_in_transaction = '{mode}'")
-        code = f"{state} {mode} {way.__name__}"
+        code = f"{name}, {mode}, {way.__name__}"
         put(dsn, code)
         way(dsn, code)
-        tap.equal(trace(dsn, code), mode == "independent", f"{state}, {mode}: {way.__doc__ or way.__name__}")
-        if state == "live":
-            tap.equal(second_take(dsn, code), "error" if mode == "independent" else "ok", "and the next take says so")
+        tap.equal(trace(dsn, code), mode == "independent", f"{name}, {mode}: {way.__doc__ or way.__name__}")
+        if not before:
+            later = "ok" if mode == "join" else "consumed" if call(code) == MARKS.format(f"'{code}'") else "error"
+            tap.equal(later_take(dsn, code), later, "and a later take says so")
 
 
 def main():
     tap = Tap()
     with database("undo", SETUP) as dsn:
-        for state in ["live", "spent", "redeemed"]:
+        for name, (_, _, status, _) in KINDS.items():
             for way in WAYS:
-                # The answer to a replay before the mark has nothing to translate.
-                if (state, way) != ("spent", untranslatable):
-                    undone(tap, dsn, state, way)
-        tap.ok(unread(dsn, "live unread"), unread.__doc__)
-        for state in ["live", "spent", "redeemed"]:
-            code = f"{state} first"
+                # The answer error has nothing to translate.
+                if (status, way) != ("error", untranslatable):
+                    undone(tap, dsn, name, way)
+            code = f"{name}, first"
             put(dsn, code)
             pipeline_first(dsn, code)
-            tap.ok(trace(dsn, code), f"{state}: {pipeline_first.__doc__}")
+            tap.ok(trace(dsn, code), f"{name}: {pipeline_first.__doc__}")
+            if status == "ok":
+                unread(dsn, f"{name}, unread")
+                tap.ok(True, f"{name}: {unread.__doc__}")
     tap.done()
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--take-and-wait"]:
-        take_and_wait(*sys.argv[2:])
+    if sys.argv[1:2] == ["--present-and-wait"]:
+        present_and_wait(*sys.argv[2:])
     else:
         main()

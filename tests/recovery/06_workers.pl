@@ -1,5 +1,5 @@
-# The background workers behind the takes inside transactions: none to be had, one a call, one a
-# database, and what becomes of a take whose worker is terminated.
+# The background workers behind the presentations inside transactions: none to be had, one a call, one a
+# database, what their orders carry, and what becomes of a take whose worker is terminated.
 use strict;
 use warnings;
 use AttestoCodes;
@@ -9,6 +9,25 @@ use Test::More;
 my $in_block = "BEGIN;\nSELECT status FROM code_take('%s');\nROLLBACK;";
 
 sub in_block { my ($node, $code, $db) = @_; return $node->safe_psql($db // 'postgres', sprintf($in_block, $code)); }
+
+# An order has the meta of a redemption: every byte of it, whatever its size.
+sub carries_meta
+{
+	my ($node, $name, $step) = @_;
+	$node->safe_psql('postgres', qq(
+		CREATE TABLE metas AS SELECT '$name ' || size AS code_hash, meta, pg_column_size(meta) - 4 AS bytes FROM generate_series(1, 4096) size,
+			-- As many bytes as its size says: with an object, its key, a number or a text of all kinds of characters.
+			jsonb_build_object('t', left(repeat(E'\\u00fc"\\n\\\\\\u20ac {}', 400), greatest(1, size - 13))) base,
+			jsonb_build_object('t', (base->>'t') || repeat('x', greatest(0, size - (pg_column_size(base) - 4)))) meta
+		WHERE size % $step = 0 OR size > 4090;
+		ALTER TABLE metas ADD redeemed text;
+		SELECT count(code_put(code_hash, '${\ grant()}', 4102444800)) FROM metas;
+		BEGIN;
+		DECLARE redeemed CURSOR WITH HOLD FOR SELECT m.code_hash, status FROM metas m, code_redeem(m.code_hash, 'c', 'r', NULL, NULL, CASE WHEN bytes <= 4096 THEN meta END);
+		CLOSE redeemed;
+		ROLLBACK));
+	return;
+}
 
 # No worker slot.
 my $node = new_primary('workers', 'max_worker_processes = 0', 'max_parallel_workers = 0', 'max_logical_replication_workers = 0');

@@ -93,7 +93,8 @@ pub fn waiting(codes: &Table<Code>, due: Due, limit: i64) -> Result<Waiting, Err
         let mut first = None;
         let _ = codes.walk(&CODES, keys, Walk::Forward, |code| {
             if !due.is_early(code) {
-                first = first.or_else(|| code.get::<i64>(order).max(early_until(code)));
+                let since = code.get::<i64>(order).max(early_until(code));
+                first = first.into_iter().chain(since).min();
                 waiting.number += 1;
             }
             visited += 1;

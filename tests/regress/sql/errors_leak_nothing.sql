@@ -11,6 +11,12 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT code_put('SECRET-hash', '{"client_id": "SECRET", "subject": "SECRET", "redirect_uri": "SECRET", "nonce": "SECRET"}', 1800000000);
 SELECT code_record_access_token('SECRET-hash', 'SECRET-hash', 1800000000);
+SELECT count(code_put(h, '{"client_id": "SECRET", "subject": "SECRET", "redirect_uri": "SECRET"}'::jsonb || jsonb_build_object('family_id', h), 4102444800))
+FROM unnest('{SECRET-closed,SECRET-replayed,SECRET-revoked,SECRET-spent}'::text[]) h;
+SELECT h, reason FROM unnest('{SECRET-replayed,SECRET-revoked,SECRET-spent}'::text[]) h, code_redeem(h, 'SECRET', 'SECRET');
+SELECT reason FROM code_redeem('SECRET-closed', 'SECRET', 'SECRET', 'SECRET');
+SELECT reason FROM code_redeem('SECRET-replayed', 'SECRET', 'SECRET');
+SELECT code_revoke_family('SECRET-revoked');
 SELECT n, code, leaks FROM (VALUES
   (1, 'SELECT code_put($1, $2, 1800000000)'),
   (2, 'SELECT code_mark_consumed($1)'),
@@ -31,7 +37,29 @@ SELECT n, code, leaks FROM (VALUES
   (17, 'SELECT code_record_access_token($1, $1 || 1, 9223372036854775807)'),
   (18, 'SELECT code_record_access_token($1, $1, NULL)'),
   (19, 'SELECT code_revoke_family(repeat($1, 100))'),
-  (20, 'SELECT code_access_token_revoked(repeat($1, 100))')) calls(n, call), pg_temp.error(call) ORDER BY n;
+  (20, 'SELECT code_access_token_revoked(repeat($1, 100))'),
+  (21, 'SELECT code_redeem(repeat($1, 30), $1, $1, $1, $1)'),
+  (22, 'SELECT code_redeem($1, NULL, $1, $1, $1, $2)'),
+  (23, 'SELECT code_redeem($1, $1, $1, $1, $1, to_jsonb($1))'),
+  (24, 'SELECT code_redeem($1, $1, $1, $1, $1, jsonb_build_object(''family_id'', $2))'),
+  (25, 'SELECT code_redeem($1, $1, $1, $1, $1, jsonb_build_object(''family_id'', repeat($1, 100)))'),
+  (26, 'SELECT code_redeem($1, $1, $1, $1, $1, jsonb_build_object(''m'', repeat($1, 500)))'),
+  (27, 'SELECT code_complete($1, $1, 4102444800)'),
+  (28, 'SELECT code_complete($1 || 1)'),
+  (29, 'SELECT code_complete(repeat($1, 30))'),
+  (30, 'SELECT code_complete($1, repeat($1, 100), 4102444800)'),
+  (31, 'SELECT code_complete($1, $1)'),
+  (32, 'SELECT code_complete($1, $1, 9223372036854775807)'),
+  (33, 'SELECT code_complete($1, $1, 4102444800, to_jsonb($1))'),
+  (34, 'SELECT code_complete($1, $1, 4102444800, jsonb_build_object(''family_id'', $2))'),
+  (35, 'SELECT code_complete(replace($1, ''hash'', ''closed''), $1 || 2, 4102444800)'),
+  (36, 'SELECT code_complete(replace($1, ''hash'', ''replayed''), $1 || 2, 4102444800)'),
+  (37, 'SELECT code_complete(replace($1, ''hash'', ''revoked''), $1 || 2, 4102444800)'),
+  (38, 'SELECT code_complete(replace($1, ''hash'', ''spent''), $1, 4102444800)'),
+  (39, 'SELECT code_issue($2, 0)'),
+  (40, 'SELECT code_issue(to_jsonb($1))'),
+  (41, 'SELECT code_inspect(repeat($1, 30))'),
+  (42, 'SELECT code_family_revoked(repeat($1, 100))')) calls(n, call), pg_temp.error(call) ORDER BY n;
 -- The measure does move.
 SELECT code, leaks FROM pg_temp.error('SELECT $1::integer');
-TRUNCATE authorizations, authorization_access_tokens;
+TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;

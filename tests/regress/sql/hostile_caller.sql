@@ -2,10 +2,11 @@
 \set SHOW_CONTEXT never
 \set grant '{"client_id": "c", "subject": "real", "redirect_uri": "r", "scope": ["a"], "dpop_jkt": "t", "family_id": "f", "x": 1}'
 \set other '{"client_id": "c", "subject": "real", "redirect_uri": "r", "family_id": "g"}'
+\set protocol '{"client_id": "c", "subject": "real", "redirect_uri": "r", "family_id": "p", "dpop_jkt": "t", "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}'
 CREATE ROLE regress_evil;
 GRANT CREATE, TEMPORARY ON DATABASE :"DBNAME" TO regress_evil;
 GRANT EXECUTE ON FUNCTION code_put, code_get, code_take, code_mark_consumed, code_hash, code_record_access_token, code_revoke_family,
-  code_access_token_revoked, code_family_revoked, code_inspect, code_issue, code_sweep, code_stats TO regress_evil;
+  code_access_token_revoked, code_family_revoked, code_inspect, code_issue, code_redeem, code_complete, code_sweep, code_stats TO regress_evil;
 -- The planted tables look like the real ones, and hold live rows of the codes and tokens below.
 CREATE TABLE public.planted AS SELECT * FROM authorizations;
 CREATE TABLE public.planted_tokens AS SELECT * FROM authorization_access_tokens;
@@ -62,7 +63,8 @@ BEGIN
     'code_put(text, jsonb, bigint) RETURNS void', 'code_get(text) RETURNS SETOF record', 'code_take(text) RETURNS SETOF record',
     'code_mark_consumed(text, jsonb) RETURNS text', 'jsonb_build_object() RETURNS jsonb', 'code_record_access_token(text, text, bigint) RETURNS boolean',
     'code_revoke_family(text) RETURNS bigint', 'code_access_token_revoked(text) RETURNS boolean', 'code_sweep(integer) RETURNS bigint',
-    'code_family_revoked(text) RETURNS boolean', 'code_inspect(text) RETURNS SETOF record', 'code_issue(jsonb, integer) RETURNS text', 'gen_random_uuid() RETURNS uuid',
+    'code_family_revoked(text) RETURNS boolean', 'code_inspect(text) RETURNS SETOF record', 'code_issue(jsonb, integer) RETURNS text',
+    'code_redeem(text, text, text, text, text, jsonb) RETURNS SETOF record', 'code_complete(text, text, bigint, jsonb) RETURNS text', 'gen_random_uuid() RETURNS uuid',
     'code_stats() RETURNS SETOF record', 'pg_notify(text, text) RETURNS void'] LOOP
     EXECUTE format('CREATE FUNCTION evil.%s LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.trap(%L); END $f$', signature, signature);
   END LOOP;
@@ -110,6 +112,15 @@ SELECT f, public.code_family_revoked(f) FROM unnest(ARRAY['f', 'g']) f;
 SELECT public.code_put('of f', :'grant', 4102444801);
 SELECT status FROM public.code_take('of f');
 SELECT length(public.code_issue(:'other')) AS code;
+SELECT public.code_put(h, :'protocol', 4102444801) FROM pg_catalog.unnest('{redeem,redeem marked}'::pg_catalog.text[]) h;
+SELECT status, reason, data->'subject' AS subject FROM public.code_redeem('redeem', 'c', 'r', 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk', 't');
+SELECT public.code_complete('redeem', 'completed', 4102444800, '{"n": 1}');
+SELECT status, reason FROM public.code_redeem('redeem marked', 'c', 'r', 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk', 't', '{"n": 1}');
+SELECT public.code_complete('never issued');
+\echo :LAST_ERROR_SQLSTATE
+-- A reuse, which revokes the names.
+SELECT status, reason, meta FROM public.code_redeem('redeem', 'c', 'r', 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk', 't');
+SELECT public.code_family_revoked('p'), public.code_access_token_revoked('completed');
 SELECT public.code_access_token_revoked(jti) FROM unnest(ARRAY['token', 'old', 'planted']) jti;
 SELECT live, spent, redeemed, due, families_revoked FROM public.code_stats();
 SELECT public.code_sweep();

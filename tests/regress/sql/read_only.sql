@@ -44,6 +44,38 @@ BEGIN READ ONLY;
 SELECT code_mark_consumed('spent');
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
+BEGIN READ ONLY;
+SELECT * FROM code_redeem('live', 'c', 'r');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT * FROM code_redeem('live', 'another');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT * FROM code_redeem('spent', 'c', 'r');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT * FROM code_redeem('never issued', 'c', 'r');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT code_complete('spent');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT code_complete('spent', 'new', 4102444800);
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT code_complete('live');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT code_complete('never issued');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
 
 BEGIN READ ONLY;
 SELECT code_record_access_token('f', 'new', 4102444800);
@@ -60,6 +92,8 @@ ROLLBACK;
 
 SET default_transaction_read_only = on;
 SELECT status FROM code_take('live');
+\echo :LAST_ERROR_SQLSTATE
+SELECT status FROM code_redeem('live', 'c', 'r');
 \echo :LAST_ERROR_SQLSTATE
 RESET default_transaction_read_only;
 

@@ -3,7 +3,7 @@ ALTER TABLE authorizations SET (fillfactor = 10, autovacuum_enabled = off);
 CREATE TEMP VIEW blocks AS SELECT pg_relation_size('authorizations') / current_setting('block_size')::bigint AS blocks;
 CREATE PROCEDURE pg_temp.fill(first integer, last integer) LANGUAGE sql AS $$
   INSERT INTO authorizations (expires_at, inserted_at, consumed_at, consumed_success, code_hash, client_id, subject, redirect_uri, scope, resource, claims, consumed_meta)
-  SELECT CASE WHEN i % 5 = 0 THEN now() - interval '1 hour' ELSE '2100-01-01' END, now(), CASE WHEN i % 2 = 0 THEN now() END, i % 4 = 0, i, 'c', 's', 'r', '{}', '{}', '{}',
+  SELECT CASE WHEN i % 5 = 0 THEN now() - interval '1 hour' ELSE '2100-01-01' END, now(), CASE WHEN i % 2 = 0 THEN now() - interval '2 hours' END, i % 4 = 0, i, 'c', 's', 'r', '{}', '{}', '{}',
     CASE WHEN i % 4 = 0 THEN '{}'::jsonb END
   FROM generate_series(first, last) i $$;
 CALL pg_temp.fill(1, 10000);

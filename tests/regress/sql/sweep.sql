@@ -5,7 +5,7 @@ CREATE FUNCTION pg_temp.day(days integer) RETURNS bigint LANGUAGE sql AS $$ SELE
 CREATE TEMP TABLE codes (h text, state text, day integer, family_id text, meta jsonb DEFAULT '{}');
 INSERT INTO codes (h, state, day) SELECT state || ' ' || day, state, day
 FROM unnest(ARRAY['live', 'spent', 'replayed', 'redeemed', 'reused']) state, unnest(ARRAY[1, -1, -29, -31]) day;
--- Old codes whose family has a token that has not expired: the family of the grant, or the one that the redeemer named.
+-- Old codes with a token that has not expired: of the family of the grant, or of the one that the redeemer named. A redeemed code is kept for both.
 INSERT INTO codes VALUES
   ('live of a family', 'live', -31, 'f', '{}'), ('spent of a family', 'spent', -31, 'f', '{}'), ('redeemed of a family', 'redeemed', -31, 'f', '{}'),
   ('redeemed of a named family', 'redeemed', -31, 'other', '{"family_id": "f"}'), ('redeemed of an unnamed family', 'redeemed', -31, 'f', '{"family_id": null}'),
@@ -22,6 +22,8 @@ SELECT code_revoke_family(family_id) FROM unnest(ARRAY['revoked', 'revoked witho
 SELECT code_record_access_token('long ago of a token', 'born revoked', pg_temp.day(1)), code_record_access_token('long ago of an expired token', 'born expired', pg_temp.day(-1));
 UPDATE authorization_revoked_families SET revoked_at = now() - interval '31 days' WHERE family_id LIKE 'long ago%';
 UPDATE authorization_revoked_families SET revoked_at = now() - interval '29 days' WHERE family_id = 'revoked without tokens';
+-- All were spent long enough ago.
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes';
 SELECT count(*) FROM authorizations;
 
 SELECT code_sweep();

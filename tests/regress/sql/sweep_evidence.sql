@@ -7,6 +7,7 @@ SELECT h, status FROM unnest(ARRAY['redeemed', 'replayed', 'reused', 'spent']) h
 SELECT status FROM code_take('replayed');
 SELECT h, code_mark_consumed(h, jsonb_build_object('by', h, 'large', repeat(md5(h), 500))) FROM unnest(ARRAY['redeemed', 'replayed', 'reused']) h;
 SELECT status FROM code_take('reused');
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes' WHERE code_hash = 'spent';
 CREATE TEMP TABLE before AS SELECT * FROM authorizations;
 SELECT code_sweep();
 SELECT code_hash, to_jsonb(a) - 'retain_from' = to_jsonb(b) - 'retain_from' AS unchanged, a.retain_from = a.expires_at AS retained

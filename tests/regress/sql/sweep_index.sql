@@ -44,6 +44,7 @@ SELECT code_sweep();
 SELECT live, redeemed, due FROM code_stats();
 \echo :LAST_ERROR_SQLSTATE
 SELECT status FROM code_take('code 1');
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes' WHERE code_hash = 'code 1';
 CREATE INDEX authorizations_sweep ON authorizations (retain_from, expires_at);
 -- Without this one nobody knows how long the evidence is needed.
 DROP INDEX authorization_access_tokens_family;

@@ -42,6 +42,7 @@ SELECT code_hash FROM authorizations WHERE code_hash = 'code 2' FOR UPDATE;
 SELECT jti FROM authorization_access_tokens WHERE jti = 'token 1' FOR KEY SHARE;
 SELECT code_sweep();
 COMMIT;
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes';
 SELECT code_hash FROM authorizations ORDER BY 1;
 SELECT jti FROM authorization_access_tokens ORDER BY 1;
 SELECT code_sweep();

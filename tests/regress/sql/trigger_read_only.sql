@@ -11,6 +11,7 @@ SELECT status FROM code_take('inside');
 COMMIT;
 SET default_transaction_read_only = off;
 SELECT status FROM code_take('alone');
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes';
 SELECT code_sweep();
 ALTER DATABASE :"db" RESET default_transaction_read_only;
 \c -

@@ -92,7 +92,7 @@ SELECT * FROM hostile.tried();
 -- A sweep.
 RESET SESSION AUTHORIZATION;
 ALTER TABLE authorizations DISABLE TRIGGER USER;
-UPDATE authorizations SET expires_at = now() - interval '1 minute';
+UPDATE authorizations SET expires_at = now() - interval '1 minute', consumed_at = consumed_at - interval '11 minutes';
 ALTER TABLE authorizations ENABLE TRIGGER USER;
 SET SESSION AUTHORIZATION regress_caller;
 SELECT code_sweep();

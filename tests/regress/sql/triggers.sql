@@ -143,7 +143,7 @@ DROP FUNCTION revoke;
 -- A sweep removes, and retains by an UPDATE; what it retained it removes later.
 RESET SESSION AUTHORIZATION;
 RESET attesto_codes.codes_survive_crash;
-UPDATE authorizations SET expires_at = now() - interval '1 minute' WHERE code_hash IN ('alone', 'undone', 'own');
+UPDATE authorizations SET expires_at = now() - interval '1 minute', consumed_at = consumed_at - interval '11 minutes' WHERE code_hash IN ('alone', 'undone', 'own');
 UPDATE authorization_access_tokens SET expires_at = now() - interval '1 minute';
 UPDATE authorization_revoked_families SET revoked_at = now() - interval '1 year';
 TRUNCATE audit;
