@@ -45,7 +45,8 @@ at_least($seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND an
 at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_mark_consumed' AND answer = 'replayed'), 'marks that answered replayed');
 at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = 'ok'), 'redemptions');
 at_least($seconds, qq(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = '$_'), "redemptions that answered $_")
-  for qw(consumed spent expired client_mismatch redirect_uri_mismatch);
+  for qw(consumed spent client_mismatch redirect_uri_mismatch);
+at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = 'expired'), 'redemptions that came too late');
 at_least($seconds, q(SELECT count(*) FROM events WHERE what = 'code_complete' AND answer = 'ok'), 'completions');
 at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_complete' AND answer = '55000'), 'completions that raised');
 at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_issue'), 'codes of the server');

@@ -169,7 +169,7 @@ class Client(Worker):
         begin, end = random.choice((None, None, *BEGIN)), random.choice(("COMMIT", "ROLLBACK"))
         meta = random.choice((None, "{}", json.dumps({"family_id": f"meta {code}", "padding": "x" * random.randrange(3000)})))
         values = random.choice((["c", "r"], ["c", "r"], ["c", "r"], ["d", "r"], ["c", "s"]))
-        at_once = random.random() < 0.2
+        in_one = begin and random.random() < 0.2
         if begin:
             self.statement(begin)
         if meta:
@@ -177,21 +177,20 @@ class Client(Worker):
         status, *_ = self.ask("code_redeem", code, *values, None, None, meta)
         if status == "ok" and meta:
             self.log("redeemed at once", code, "")
-        if begin and not at_once:
+        completes = status == "ok" and random.random() < 0.9
+        if begin and not (in_one and completes):
             self.statement(end, code)
-        if status == "ok" and random.random() < 0.9:
-            if not begin or not at_once:
+        if completes:
+            if not in_one:
                 self.statement("BEGIN")
-                end = random.choice(("COMMIT", "COMMIT", "ROLLBACK"))
-            begin, at_once = "BEGIN", True
             # Two tokens, or one twice as after a lost answer.
             for token in random.choice(([1], [1, 1], [1, 2])):
                 self.ask("code_complete", code, f"{code} {token}", 4102444800, meta or "{}")
+            end = random.choice(("COMMIT", "COMMIT", "ROLLBACK"))
             if end == "COMMIT":
                 self.log("redeeming", code, "")
-        if begin and at_once:
             self.statement(end, code)
-            if status == "ok" and end == "COMMIT":
+            if end == "COMMIT":
                 self.log("completed", code, self.commit)
 
     def take(self, code):
