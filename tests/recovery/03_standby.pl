@@ -46,6 +46,9 @@ is(error_of($standby, "SELECT code_issue('$grant')"), '25006', 'code_issue is re
 is(error_of($standby, "SELECT * FROM code_take('live')"), '25006', 'code_take is refused');
 is(error_of($standby, "BEGIN; SELECT * FROM code_take('live'); COMMIT"), '25006', 'in a transaction, too');
 is(error_of($standby, "SELECT code_mark_consumed('spent')"), '25006', 'code_mark_consumed is refused');
+is(error_of($standby, "SELECT $_"), '25006', "$_ is refused") for "* FROM code_redeem('live', 'c', 'r')", "* FROM code_redeem('live', 'another')", "* FROM code_redeem('redeemed', 'c', 'r')",
+  "* FROM code_redeem('unknown', 'c', 'r')", "code_complete('spent')", "code_complete('spent', 'new', 1800000000)", "code_complete('unknown')";
+is(error_of($standby, "BEGIN; SELECT * FROM code_redeem('live', 'c', 'r'); COMMIT"), '25006', 'in a transaction, too');
 is(error_of($standby, "SELECT code_record_access_token('f-2', 'new', 1800000000)"), '25006', 'code_record_access_token is refused');
 is(error_of($standby, "SELECT code_revoke_family('f-2')"), '25006', 'code_revoke_family is refused');
 is(error_of($standby, 'SELECT code_sweep()'), '25006', 'code_sweep is refused');
@@ -56,5 +59,14 @@ $primary->safe_psql('postgres', "SELECT code_revoke_family('f-2')");
 $primary->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', $revoked), 'true true true false false', 'and so is a revocation');
 is($standby->safe_psql('postgres', $family), 'true true false', 'of the family');
+
+# The protocol on the primary, as the standby sees it.
+$primary->safe_psql('postgres', "SELECT code_redeem('later', 'c', 'r'); SELECT code_complete('later', 'of later', 1800000000, '{\"family_id\": \"f-3\"}')");
+$primary->wait_for_catchup($standby);
+my $later = q(SELECT status, meta, code_access_token_revoked('of later'), code_family_revoked('f-3'), code_family_revoked('later') FROM code_inspect('later'));
+is($standby->safe_psql('postgres', $later), 'redeemed|{"subject": "s", "family_id": "f-3"}|f|f|f', 'a completion arrives');
+$primary->safe_psql('postgres', "BEGIN; SELECT code_redeem('later', 'c', 'r'); ROLLBACK");
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', $later), 'redeemed|{"subject": "s", "family_id": "f-3"}|t|t|t', 'and the revocation of a reuse, of all names');
 
 done_testing();

@@ -1,4 +1,4 @@
-# ALTER EXTENSION UPDATE brings 0.1.0 and 0.5.0 to the state of a new installation, and every code, token and family keeps its
+# ALTER EXTENSION UPDATE brings every released version to the state of a new installation, and every code, token and family keeps its
 # own state.
 use strict;
 use warnings;
@@ -10,6 +10,8 @@ use Test::More;
 
 my $node = new_primary('upgrade');
 my $default = $node->safe_psql('postgres', "SELECT default_version FROM pg_available_extensions WHERE name = 'attesto_codes'");
+
+$node->safe_psql('postgres', 'CREATE ROLE nobody');
 
 # Every other version is updated to the last one.
 is($node->safe_psql('postgres', q(SELECT version FROM pg_available_extension_versions v WHERE name = 'attesto_codes'
@@ -73,10 +75,13 @@ for my $schema ('public', 'oauth')
 	my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
 	command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr($old) ], "$schema: 0.5.0 is dumped");
 	is(error_of($node, "SELECT $_", $old), '42P01', "$schema: before the update $_ is refused")
-	  for "code_access_token_revoked('bad 1')", "code_take('live of bad')", "code_take('live of good')", "code_revoke_family('bad')", "code_record_access_token('good', 'new', 1)", 'code_sweep()';
+	  for "code_access_token_revoked('bad 1')", "code_take('live of bad')", "code_take('live of good')", "code_revoke_family('bad')", "code_record_access_token('good', 'new', 1)", 'code_sweep()', 'live FROM code_stats()';
 	is($rows->($old), $before, "$schema: and changes nothing");
 	$node->safe_psql($old, 'SET search_path = pg_temp; ALTER EXTENSION attesto_codes UPDATE');
 	is(differences($node, $fresh, $old), '', "$schema: the update of 0.5.0 makes what a new installation has");
+	is($node->safe_psql($old, q(SELECT string_agg(proname, ' ' ORDER BY proname), bool_or(has_function_privilege('nobody', oid, 'EXECUTE')) FROM pg_proc
+		WHERE proname IN ('code_inspect', 'code_issue', 'code_redeem', 'code_complete', 'code_stats', 'code_family_revoked'))),
+		'code_complete code_family_revoked code_inspect code_issue code_redeem code_stats|f', "$schema: nobody may call the new functions");
 	command_ok([ 'pg_restore', '-e', '-d', $node->connstr($dumped), $dump ], "$schema: a dump of 0.5.0 is restored");
 	for my $db ($old, $dumped)
 	{
@@ -91,13 +96,19 @@ for my $schema ('public', 'oauth')
 			'live of bad error, live of good ok, live of none ok', "$db: a live code of a revoked family is, too");
 		is($answer->(q(SELECT string_agg(h || ' ' || status, ', ' ORDER BY h) FROM unnest('{spent of bad,redeemed of bad}'::text[]) h, code_take(h))),
 			'redeemed of bad consumed, spent of bad error', "$db: others go on from their state");
+		is($answer->(q(SELECT string_agg(h || ' ' || concat_ws(' ', status, reason), ', ' ORDER BY h) FROM unnest('{spent of none,spent of bad,redeemed of none}'::text[]) h, code_redeem(h, 'c', 'r'))),
+			'redeemed of none consumed, spent of bad error spent, spent of none error spent', "$db: also by code_redeem");
+		is($answer->(q(SELECT string_agg(f, ', ' ORDER BY f) FROM unnest('{redeemed of none,spent of none,good}'::text[]) f WHERE code_family_revoked(f))),
+			'redeemed of none, spent of none', "$db: which revokes their names");
+		is($answer->("SELECT code_complete('spent of good', 'completed', 4102444800), code_access_token_revoked('completed')"), 'ok|f', "$db: a code that the old version spent is completed");
+		is(error_of($node, "SELECT code_complete('$_')", $db), '55000', "$db: but not $_") for 'spent of bad', 'redeemed of bad', 'spent of none';
 		is($answer->("SELECT code_record_access_token('no token', 'late', 4102444800), code_record_access_token('good', 'good 4', 4102444800)"), 'f|t', "$db: tokens are recorded");
-		is($answer->("SELECT code_revoke_family('bad'), code_revoke_family('good'), code_revoke_family('swept')"), '0|3|0', "$db: and families revoked");
+		is($answer->("SELECT code_revoke_family('bad'), code_revoke_family('good'), code_revoke_family('swept')"), '0|4|0', "$db: and families revoked");
 		is($answer->(q(SELECT string_agg(jti, ', ' ORDER BY jti) FROM authorization_access_tokens WHERE code_access_token_revoked(jti))),
-			'bad 1, bad 2, good 1, good 2, good 4, late, swept 1', "$db: with their tokens");
+			'bad 1, bad 2, completed, good 1, good 2, good 4, late, swept 1', "$db: with their tokens");
 		# Two tokens that have expired, and the old revocation.
 		is($answer->("SELECT code_sweep()"), '3', "$db: what is due is swept");
-		is($answer->(q(SELECT string_agg(family_id, ', ' ORDER BY family_id) FROM authorization_revoked_families)), 'bad, good, no token, swept', "$db: and a revocation that is too old");
+		is($answer->(q(SELECT string_agg(family_id, ', ' ORDER BY family_id) FROM authorization_revoked_families)), 'bad, good, no token, redeemed of none, spent of bad, spent of none, swept', "$db: and a revocation that is too old");
 	}
 }
 
@@ -105,6 +116,35 @@ for my $schema ('public', 'oauth')
 # revoked tokens valid.
 is($node->safe_psql('old_public', q(SELECT string_agg(prosrc, ' ' ORDER BY prosrc) FROM pg_proc WHERE proname IN ('code_take', 'code_access_token_revoked'))),
 	'code_access_token_revoked_by_family_wrapper code_take_unless_revoked_wrapper', 'code_take and code_access_token_revoked call entry points that an older library lacks');
+
+# The versions between them, whose scripts are no longer there: they are reached from the first one. Their code_stats has 21
+# columns, and is refused like the other functions until the update.
+for my $version (split /\n/, $node->safe_psql('postgres', "SELECT version FROM pg_available_extension_versions WHERE name = 'attesto_codes'
+	AND version NOT IN ('0.1.0', '0.5.0', '$default') UNION SELECT target FROM pg_extension_update_paths('attesto_codes')
+	WHERE source = '0.1.0' AND path IS NOT NULL AND target NOT IN ('0.5.0', '$default') ORDER BY 1"))
+{
+	my $old = 'version_' . $version =~ tr/./_/r;
+	$node->safe_psql('postgres', "CREATE DATABASE $old; ALTER DATABASE $old SET search_path = public");
+	$node->safe_psql($old, "CREATE EXTENSION attesto_codes VERSION '$version'");
+	is($node->safe_psql($old, "SELECT extversion FROM pg_extension WHERE extname = 'attesto_codes'"), $version, "$version is there");
+	is(error_of($node, 'SELECT live FROM code_stats()', $old), '42P01', "$version: code_stats wants the update");
+	$node->safe_psql($old, 'ALTER EXTENSION attesto_codes UPDATE');
+	is(differences($node, 'fresh_of_5_public', $old), '', "$version: the update makes what a new installation has");
+}
+
+# A session that began before the update may still call code_stats as 0.5.0 declared it: it gets the columns of then, with the
+# same numbers.
+{
+	my $columns = sub { $node->safe_psql('old_of_5_public', "SELECT array_length(proargnames, 1) FROM pg_proc WHERE proname = '$_[0]'") };
+	my $script = slurp_file($node->config_data('--sharedir') . '/extension/attesto_codes--0.5.0.sql');
+	my ($declared) = $script =~ /(CREATE FUNCTION \@extschema\@\.code_stats\(\).*?;)/s;
+	$declared =~ s/\@extschema\@\.code_stats/public.stats_of_5/;
+	$declared =~ s/MODULE_PATHNAME/\$libdir\/attesto_codes/;
+	$node->safe_psql('old_of_5_public', $declared);
+	is(join(' ', map { $columns->($_) } qw(stats_of_5 code_stats)), '21 34', 'code_stats has more columns');
+	is($node->safe_psql('old_of_5_public', q(SELECT jsonb_object_agg(key, o.value) = to_jsonb(n) - 'oldest_due_age'
+		FROM code_stats() s, stats_of_5() n, jsonb_each(to_jsonb(s)) o WHERE to_jsonb(n) ? key AND key <> 'oldest_due_age' GROUP BY n)), 't', 'as it was declared before it answers the old ones');
+}
 
 # Columns are addressed by position, so a foreign column there would be taken for the new one.
 $node->safe_psql('postgres', "DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes VERSION '0.1.0'; ALTER EXTENSION attesto_codes UPDATE TO '0.3.0';

@@ -115,6 +115,19 @@ is(take($node, 'redeemed', 'later'), 'consumed', 'a redeemed code is kept');
 $node->safe_psql('postgres', "ALTER DATABASE later SET attesto_codes.reuse_retention = '30min'");
 ok($node->poll_query_until('later', 'SELECT count(*) = 0 FROM authorizations'), 'until its retention in this database is over');
 
+# A spent code is kept for ten minutes: its completion may come after its expiry.
+$node->safe_psql('later', "ALTER DATABASE later RESET attesto_codes.reuse_retention");
+$node->safe_psql('later', "SELECT code_put(h, '$grant', extract(epoch FROM now())::bigint - 60) FROM unnest('{completed,never completed}'::text[]) h");
+$node->safe_psql('later', "SELECT code_take(h) FROM unnest('{completed,never completed}'::text[]) h");
+await_round();
+is($node->safe_psql('later', "SELECT string_agg(code_hash, ', ' ORDER BY code_hash) FROM authorizations WHERE retain_from IS NULL"), 'completed, never completed', 'spent codes that have expired are kept');
+is($node->safe_psql('later', 'SELECT due FROM code_stats()'), 0, 'and are not due');
+is($node->safe_psql('later', "SELECT code_complete('completed')"), 'ok', 'one of them is completed');
+ok($node->poll_query_until('later', "SELECT retain_from IS NOT NULL FROM authorizations WHERE code_hash = 'completed'"), 'and retained as evidence');
+is(codes($node, 'later'), 2, 'the other one is still kept');
+$node->safe_psql('later', "UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes' WHERE code_hash = 'never completed'");
+ok($node->poll_query_until('later', "SELECT array_agg(code_hash) = '{completed}' FROM authorizations"), 'until the ten minutes are over');
+
 # Off, and on again.
 set_interval($node, 0);
 sweeps_meanwhile($node);

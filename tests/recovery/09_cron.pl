@@ -8,7 +8,7 @@ use Test::More;
 
 my %ways = (workers => 'cron.use_background_workers = on', connections => "cron.host = '%s'");
 my %nodes = map { $_ => new_primary($_) } keys %ways;
-my $due = "SELECT code_put('due-' || i, '${\ grant()}', 1) FROM generate_series(1, 3) i; SELECT code_put('live', '${\ grant()}', 1800000000)";
+my $due = "SELECT code_put('due-' || i, '${\ grant()}', 1) FROM generate_series(1, 3) i; SELECT code_put('live', '${\ grant()}', 1800000000); SELECT code_put('spent', '${\ grant()}', 1); SELECT code_take('spent')";
 
 sub schedule
 {
@@ -39,8 +39,8 @@ sub check
 	ok($node->poll_query_until('postgres', "SELECT count(DISTINCT jobid) = 2 $runs"), "$way: both jobs have run");
 	is($node->safe_psql('postgres', "SELECT DISTINCT database, username, status $runs ORDER BY database"),
 		"app|sweeper|succeeded\npostgres|${\ $node->safe_psql('postgres', 'SELECT current_user')}|succeeded", "$way: and succeeded");
-	is($node->safe_psql('postgres', 'SELECT code_hash FROM authorizations'), 'live', "$way: what was due is gone");
-	is($node->safe_psql('app', 'SELECT code_hash FROM oauth.authorizations'), 'live', "$way: also in the other database");
+	is($node->safe_psql('postgres', 'SELECT code_hash FROM authorizations ORDER BY 1'), "live\nspent", "$way: what was due is gone");
+	is($node->safe_psql('app', 'SELECT code_hash FROM oauth.authorizations ORDER BY 1'), "live\nspent", "$way: also in the other database");
 	return;
 }
 

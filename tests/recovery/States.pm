@@ -101,7 +101,7 @@ sub first_version
 	$node->safe_psql($db, qq(SET search_path = $schema;
 		INSERT INTO authorizations (code_hash, expires_at, inserted_at, consumed_at, consumed_success, consumed_meta, client_id, subject,
 			redirect_uri, scope, resource, code_challenge, code_challenge_method, cnf, nonce, family_id, claims, extra)
-		SELECT state || '-' || age, now() + expiry, now() - interval '1 year', CASE WHEN state <> 'live' THEN now() END, state = 'redeemed',
+		SELECT state || '-' || age, now() + expiry, now() - interval '1 year', CASE WHEN state <> 'live' THEN now() - interval '1 hour' END, state = 'redeemed',
 			CASE WHEN state = 'redeemed' THEN '{"jti": "t"}'::jsonb END, 'c', state, 'r', '{a,b}', '{}', 'x', 'S256', '{"jkt": "j"}', NULL, 'fam',
 			'{"n": 12345678901234567890.123}', '{"later": [null]}'
 		FROM unnest('{live,spent,redeemed}'::text[]) state,

@@ -31,7 +31,6 @@ SELECT status, reason FROM code_redeem('wrong', 'd', 'r');
 BEGIN;
 SELECT status, reason FROM code_redeem('inside', 'c', 'r');
 ROLLBACK;
-UPDATE before SET expires_at = '2000-01-01' WHERE code_hash = 'expired';
 SELECT code_complete('live');
 \echo :LAST_ERROR_SQLSTATE
 SELECT code_complete('live completed', 'j3', 4102444800);

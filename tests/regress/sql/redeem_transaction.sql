@@ -8,7 +8,6 @@ SELECT h, status FROM unnest('{replay,reuse,revoke}'::text[]) WITH ORDINALITY co
 SELECT code_complete('reuse', 'j', 4102444800, '{"family_id": "m"}');
 SELECT status FROM code_take('revoke');
 SELECT * FROM state;
--- One code for each way to end the transaction, and each presentation.
 CREATE FUNCTION pg_temp.present(way text) RETURNS TABLE (h text, status text, reason text) LANGUAGE sql AS $$
   SELECT h, status, reason FROM (VALUES (1, 'spend', 'c', NULL::jsonb), (2, 'close', 'd', NULL), (3, 'mark', 'c', '{"n": 1}'), (4, 'replay', 'c', NULL), (5, 'reuse', 'c', NULL), (6, 'revoke', 'c', NULL)) t(n, h, client, meta),
     code_redeem(h || $1, client, 'r', NULL, NULL, t.meta) ORDER BY n $$;
@@ -20,15 +19,16 @@ SELECT * FROM state;
 SELECT code_access_token_revoked('j');
 TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;
 
+-- Each way in which a transaction, or a part of it, is undone.
 CREATE FUNCTION pg_temp.prepare(way text) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM code_put(h || way, jsonb_build_object('client_id', 'c', 'subject', 's', 'redirect_uri', 'r', 'family_id', 'f of ' || h || way), 4102444800) FROM unnest('{spend,close,mark,replay,reuse,revoke}'::text[]) h;
   RETURN 6;
 END $$;
-SELECT sum(pg_temp.prepare(way)) FROM unnest('{ savepoint, exception, cursor, repeatable, serializable, failed}'::text[]) way;
-SELECT status, count(*) FROM unnest('{ savepoint, exception, cursor, repeatable, serializable, failed}'::text[]) way, unnest('{replay,reuse,revoke}'::text[]) h, code_redeem(h || way, 'c', 'r') GROUP BY 1;
-SELECT code_complete('reuse' || way), count(*) FROM unnest('{ savepoint, exception, cursor, repeatable, serializable, failed}'::text[]) way GROUP BY 1;
-SELECT status, count(*) FROM unnest('{ savepoint, exception, cursor, repeatable, serializable, failed}'::text[]) way, code_take('revoke' || way) GROUP BY 1;
+SELECT sum(pg_temp.prepare(way)) FROM unnest('{" savepoint"," exception"," cursor"," repeatable"," serializable"," failed"}'::text[]) way;
+SELECT status, count(*) FROM unnest('{" savepoint"," exception"," cursor"," repeatable"," serializable"," failed"}'::text[]) way, unnest('{replay,reuse,revoke}'::text[]) h, code_redeem(h || way, 'c', 'r') GROUP BY 1;
+SELECT code_complete('reuse' || way), count(*) FROM unnest('{" savepoint"," exception"," cursor"," repeatable"," serializable"," failed"}'::text[]) way GROUP BY 1;
+SELECT status, count(*) FROM unnest('{" savepoint"," exception"," cursor"," repeatable"," serializable"," failed"}'::text[]) way, code_take('revoke' || way) GROUP BY 1;
 BEGIN;
 SAVEPOINT a;
 SELECT * FROM pg_temp.present(' savepoint');
@@ -55,7 +55,7 @@ ROLLBACK;
 SELECT status, 1 / length(coalesce(reason, '')) FROM pg_temp.present(' failed');
 SELECT * FROM state;
 -- Nobody gets any of them, and nothing more is written.
-SELECT way, h, status, reason FROM unnest('{ savepoint, exception, cursor, repeatable, serializable, failed}'::text[]) way, pg_temp.present(way) WHERE status = 'ok';
+SELECT way, h, status, reason FROM unnest('{" savepoint"," exception"," cursor"," repeatable"," serializable"," failed"}'::text[]) way, pg_temp.present(way) WHERE status = 'ok';
 SELECT family_id, count(*) FROM authorization_revoked_families GROUP BY 1 HAVING count(*) > 1;
 TRUNCATE authorizations, authorization_revoked_families;
 
