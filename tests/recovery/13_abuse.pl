@@ -67,7 +67,7 @@ none(q(SELECT code FROM events ok JOIN events live USING (code)
 	WHERE ok.what IN ('code_take', 'code_redeem') AND ok.answer = 'ok' AND live.what = 'code_get' AND live.answer = 'live' AND live.began > ok.ended),
 	'no code was seen live after it was given');
 # The client that crashed the server waits until its connection is lost, and connects again once the server is back.
-none(q(WITH crashes AS (SELECT ended, (SELECT min(began) FROM events WHERE what = 'connected' AND began > crash.ended) AS back
+none(q(WITH crashes AS MATERIALIZED (SELECT ended, (SELECT min(began) FROM events WHERE what = 'connected' AND began > crash.ended) AS back
 		FROM events crash WHERE what = 'SELECT pg_sleep(60)' AND answer IN ('lost', '57P01', '57P02'))
 	SELECT code FROM events put JOIN events later USING (code) JOIN crashes ON put.ended < crashes.ended AND later.began > back
 	WHERE put.what = 'stored' AND put.answer = 'of a run' AND (later.what IN ('code_take', 'code_redeem') AND later.answer = 'ok' OR later.what = 'code_get' AND later.answer = 'live')),
@@ -101,7 +101,7 @@ none(q(SELECT code FROM events LEFT JOIN authorizations ON code_hash = code
 none(q(SELECT code FROM events LEFT JOIN authorizations ON code_hash = code
 	WHERE what IN ('redeemed', 'completed') AND answer = 'on' AND code LIKE 'long%' AND consumed_success IS NOT TRUE
 	UNION ALL SELECT code FROM events JOIN authorizations ON code_hash = code WHERE what = 'redeemed at once' AND run IS NULL AND NOT consumed_success
-	UNION ALL SELECT code FROM events WHERE what = 'completed' AND answer = 'on' AND code || ' 1' NOT IN (SELECT jti FROM authorization_access_tokens)),
+	UNION ALL SELECT code FROM events LEFT JOIN authorization_access_tokens ON jti = code || ' 1' WHERE what = 'completed' AND answer = 'on' AND jti IS NULL),
 	'no redemption was lost, and no token');
 none(q(SELECT code FROM events JOIN authorizations ON code_hash = code
 	WHERE what = 'code_complete' AND answer = 'ok' AND run IS NULL AND consumed_at = replayed_at),
@@ -111,11 +111,12 @@ none(q(SELECT DISTINCT code FROM events JOIN authorizations a ON code_hash = cod
 	WHERE what = 'code_redeem' AND answer IN ('spent', 'consumed') AND consumed_at IS NOT NULL AND consumed_at IS DISTINCT FROM replayed_at
 	AND NOT (code_family_revoked(code_hash) AND code_family_revoked(coalesce(family_id, code_hash)))),
 	'every replay and reuse by code_redeem has revoked its code');
-none(q(SELECT DISTINCT jti FROM events JOIN authorizations ON code_hash = code JOIN authorization_access_tokens ON jti IN (code || ' 1', code || ' 2')
+none(q(SELECT DISTINCT jti FROM events JOIN authorizations ON code_hash = code CROSS JOIN (VALUES (' 1'), (' 2')) number(number)
+	JOIN authorization_access_tokens ON jti = code || number
 	WHERE what = 'code_redeem' AND answer IN ('spent', 'consumed') AND NOT code_access_token_revoked(jti)
 	AND (answer = 'consumed' OR consumed_at IS DISTINCT FROM replayed_at)),
 	'and left no token good');
-none(q(SELECT code FROM events WHERE what = 'revoked' AND answer = 'on' AND code LIKE 'long%' AND code NOT IN (SELECT family_id FROM authorization_revoked_families)),
+none(q(SELECT code FROM events WHERE what = 'revoked' AND answer = 'on' AND code LIKE 'long%' AND NOT EXISTS (SELECT FROM authorization_revoked_families WHERE family_id = code)),
 	'no revocation was lost');
 none(q(SELECT jti FROM authorization_access_tokens JOIN authorization_revoked_families USING (family_id)
 	WHERE expires_at > now() + interval '1 minute' AND NOT code_access_token_revoked(jti)),
