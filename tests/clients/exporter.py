@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """contrib/: what Debian's prometheus-postgres-exporter exports with queries.yaml, as the role of
-README.md, and that the dashboard asks for nothing else."""
+README.md, and that the dashboard and the alerts ask for nothing else."""
 import contextlib
 import json
 import os
@@ -29,6 +29,9 @@ GAUGES = {
     "families_revoked": "attesto_codes_families_revoked",
     "sampled": "attesto_codes_sampled",
 }
+# How often use() makes code_redeem answer so.
+REDEEMS = {"ok": 5, "consumed": 4, "unknown": 6, "expired": 2, "client_mismatch": 7, "redirect_uri_mismatch": 8,
+           "pkce_failed": 9, "dpop_proof_required": 10, "dpop_binding_mismatch": 11, "revoked": 1, "spent": 3}
 COUNTERS = {
     "puts": "attesto_codes_puts_total",
     "takes_ok": 'attesto_codes_takes_total{status="ok"}',
@@ -44,27 +47,35 @@ COUNTERS = {
     "spends_oneshot": 'attesto_codes_spends_total{path="oneshot"}',
     "spends_resident": 'attesto_codes_spends_total{path="resident"}',
     "spends_joined": 'attesto_codes_spends_total{path="joined"}',
+    **{f"redeems_{answer}": f'attesto_codes_redeems_total{{answer="{answer}"}}' for answer in REDEEMS},
+    "completes": "attesto_codes_completes_total",
+    "revocations_by_reuse": "attesto_codes_revocations_by_reuse_total",
 }
 # What use() leaves. No two metrics of one query are equal, or one could stand for the other.
-IN_TABLES = {"live": 5, "spent": 3, "redeemed": 4, "due": 4, "families_revoked": 2, "sampled": 0}
-COUNTED = {"puts": 15, "takes_ok": 7, "takes_consumed": 2, "takes_error": 1,
+IN_TABLES = {"live": 5, "spent": 13, "redeemed": 7, "due": 4, "families_revoked": 8, "sampled": 0}
+COUNTED = {"puts": 28, "takes_ok": 7, "takes_consumed": 2, "takes_error": 1,
            "marks_ok": 3, "marks_replayed": 1, "marks_missing": 2,
-           "reuses": 1, "sweeps": 2, "rows_swept": 3,
-           "spends_statement": 4, "spends_oneshot": 0, "spends_resident": 2, "spends_joined": 1}
+           "reuses": 4, "sweeps": 2, "rows_swept": 3,
+           "spends_statement": 17, "spends_oneshot": 0, "spends_resident": 2, "spends_joined": 1,
+           **{f"redeems_{answer}": count for answer, count in REDEEMS.items()},
+           "completes": 6, "revocations_by_reuse": 5}
 OVERDUE = 1000
 
 
 def use(conn):
     """Codes of every fate."""
-    grant = json.dumps({"client_id": "c", "subject": "s", "redirect_uri": "r"})
+    grant = {"client_id": "c", "subject": "s", "redirect_uri": "r"}
 
     def call(function, *arguments):
         parameters = ", ".join(["%s"] * len(arguments))
         conn.execute(f"SELECT * FROM {function}({parameters})", arguments)
 
-    def put(*codes, lifetime=600):
+    def put(*codes, lifetime=600, **members):
         for code in codes:
-            call("code_put", code, grant, int(time.time()) + lifetime)
+            call("code_put", code, json.dumps(grant | members), int(time.time()) + lifetime)
+
+    def redeem(code, client_id="c", redirect_uri="r", dpop_jkt=None):
+        call("code_redeem", code, client_id, redirect_uri, None, dpop_jkt)
 
     put("swept-0", "swept-1", "swept-2", lifetime=-OVERDUE)
     call("code_sweep")
@@ -90,6 +101,36 @@ def use(conn):
         call("code_take", "joined")
     call("code_revoke_family", "family-0")
     call("code_revoke_family", "family-1")
+    use_redeem(call, put, redeem)
+
+
+def use_redeem(call, put, redeem):
+    """Codes of every answer of code_redeem, as often as REDEEMS says."""
+    done, again = ["done-0", "done-1", "done-2"], ["again-0", "again-1"]
+    put(*done, *again, "client", "uri")
+    put("pkce", code_challenge="E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM")
+    put("proof", "binding", dpop_jkt="a")
+    put("revoked", family_id="family-2")
+    # Spent just now, so no sweep removes them yet.
+    put("late-0", "late-1", lifetime=-OVERDUE)
+    call("code_revoke_family", "family-2")
+    for code in [*done, *again]:
+        redeem(code)
+    for code in done:
+        call("code_complete", code)
+        call("code_complete", code)
+    # Each revokes the code's hash, but only once.
+    for code in [*done, "done-0", *again, "again-1"]:
+        redeem(code)
+    for code in ["revoked", "late-0", "late-1"]:
+        redeem(code)
+    # The first spends the code, the others find it closed.
+    for answer, arguments in [
+            ("unknown", {"code": "never put"}), ("client_mismatch", {"code": "client", "client_id": "d"}),
+            ("redirect_uri_mismatch", {"code": "uri", "redirect_uri": "R"}), ("pkce_failed", {"code": "pkce"}),
+            ("dpop_proof_required", {"code": "proof"}), ("dpop_binding_mismatch", {"code": "binding", "dpop_jkt": "b"})]:
+        for _ in range(REDEEMS[answer]):
+            redeem(**arguments)
 
 
 @contextlib.contextmanager
@@ -178,6 +219,12 @@ def asked_for():
     return set(re.findall(r"attesto\w+", " ".join(expressions + variables)))
 
 
+def alerts():
+    """The metrics in the alerts of README.md."""
+    rows = re.findall(r"^\| `(.*?)` \|", (CONTRIB / "README.md").read_text(), re.MULTILINE)
+    return set(re.findall(r"attesto\w+", " ".join(rows)))
+
+
 def main():
     tap = Tap()
     with contextlib.ExitStack() as stack:
@@ -216,6 +263,7 @@ def main():
         lines = [line for line in output if re.search(r"level=(warn|error)|\berr=|panic", line)]
         tap.equal((errors, lines), ([], []), "the exporter met no error")
         tap.ok(asked_for() <= names(GAUGES | COUNTERS), "the dashboard asks for nothing else")
+        tap.ok(alerts() and alerts() <= names(GAUGES | COUNTERS), "nor do the alerts")
     tap.done()
 
 

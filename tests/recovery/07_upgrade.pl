@@ -132,8 +132,7 @@ for my $version (split /\n/, $node->safe_psql('postgres', "SELECT version FROM p
 	is(differences($node, 'fresh_of_5_public', $old), '', "$version: the update makes what a new installation has");
 }
 
-# A session that began before the update may still call code_stats as 0.5.0 declared it: it gets the columns of then, with the
-# same numbers.
+# The entry point that 0.5.0 declared answers the columns of then, with the same numbers.
 {
 	my $columns = sub { $node->safe_psql('old_of_5_public', "SELECT array_length(proargnames, 1) FROM pg_proc WHERE proname = '$_[0]'") };
 	my $script = slurp_file($node->config_data('--sharedir') . '/extension/attesto_codes--0.5.0.sql');

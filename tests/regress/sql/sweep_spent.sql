@@ -75,11 +75,11 @@ SELECT code_sweep();
 
 -- A name that lives keeps a redeemed code, also where the mark has taken the family away: the tokens may be of the grant's family, or of the hash.
 SELECT count(code_put(h, :'grant'::jsonb || jsonb_build_object('family_id', f), pg_temp.ago(31 * 86400)))
-FROM (VALUES ('family', 'f'), ('hash', 'g'), ('hash alone', NULL), ('of meta', 'g'), ('none', 'g')) codes(h, f);
-SELECT count(*) FROM unnest('{family,hash,hash alone,of meta,none}'::text[]) h, code_take(h);
+FROM (VALUES ('family', 'f'), ('hash', 'g'), ('hash alone', NULL), ('of meta', 'g'), ('beside meta', 'b'), ('none', 'g')) codes(h, f);
+SELECT count(*) FROM unnest('{family,hash,hash alone,of meta,beside meta,none}'::text[]) h, code_take(h);
 SELECT count(code_mark_consumed(h, jsonb_build_object('family_id', f)))
-FROM (VALUES ('family', NULL), ('hash', NULL), ('hash alone', NULL), ('of meta', 'm'), ('none', NULL)) marks(h, f);
-SELECT count(code_record_access_token(f, f, pg_temp.ago(-86400))) FROM unnest('{f,hash,hash alone,m}'::text[]) f;
+FROM (VALUES ('family', NULL), ('hash', NULL), ('hash alone', NULL), ('of meta', 'm'), ('beside meta', 'without tokens'), ('none', NULL)) marks(h, f);
+SELECT count(code_record_access_token(f, f, pg_temp.ago(-86400))) FROM unnest('{f,hash,hash alone,m,b}'::text[]) f;
 SELECT code_record_access_token('g', 'g', pg_temp.ago(40 * 86400));
 SELECT code_sweep();
 SELECT code_hash, retain_from < now() - interval '28 days' AS retained FROM authorizations ORDER BY 1;
