@@ -13,7 +13,7 @@ my %ways = (
 	'a transaction' => 'BEGIN; SELECT * FROM %s; COMMIT');
 
 my $meta = q(NULL, NULL, '{"family_id": "of the meta"}');
-my ($take, $redeem, $mark) = ("code_take('%s')", "code_redeem('%s', 'c', 'r')", "code_mark_consumed('%s', '{\"family_id\": \"of the mark\"}')");
+my ($take, $redeem, $mark) = ("code_take('%s')", "code_redeem('%s', 'c', 'r')", q(code_mark_consumed('%1$s', '{"family_id": "mark of %1$s"}')));
 my $noted = 'replayed_at > consumed_at';
 my $revoked = q(NOT EXISTS (SELECT FROM unnest(ARRAY[code_hash, family_id, consumed_meta->>'family_id']) name
 	WHERE name IS NOT NULL AND NOT code_family_revoked(name)));

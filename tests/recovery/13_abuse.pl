@@ -43,6 +43,13 @@ at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'stored' AND 
 at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'error'), 'presentations of spent codes');
 at_least($seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'consumed'), 'presentations of redeemed codes');
 at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_mark_consumed' AND answer = 'replayed'), 'marks that answered replayed');
+at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = 'ok'), 'redemptions');
+at_least($seconds, qq(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = '$_'), "redemptions that answered $_")
+  for qw(consumed spent client_mismatch redirect_uri_mismatch);
+at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = 'expired'), 'redemptions that came too late');
+at_least($seconds, q(SELECT count(*) FROM events WHERE what = 'code_complete' AND answer = 'ok'), 'completions');
+at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_complete' AND answer = '55000'), 'completions that raised');
+at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_issue'), 'codes of the server');
 at_least($seconds, q(SELECT count(*) FROM events WHERE what IN ('SIGTERM', 'SIGINT')), 'backends and workers terminated or cancelled');
 at_least($seconds / 20, q(SELECT count(*) FROM events WHERE what = 'SIGKILL'), 'crashes of the server');
 at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'rewritten'), 'tables rewritten');
@@ -55,32 +62,36 @@ cmp_ok($checkpoints, '>=', $seconds / 20, "checkpoints: $checkpoints");
 
 # What the clients were answered.
 none(q(SELECT what, answer, count(*) FROM events WHERE answer LIKE 'unexpected%' GROUP BY 1, 2), 'no client met an error that is not documented');
-none(q(SELECT code FROM events WHERE what = 'code_take' AND answer = 'ok' GROUP BY 1 HAVING count(*) > 1), 'no code was given twice');
+none(q(SELECT code FROM events WHERE what IN ('code_take', 'code_redeem') AND answer = 'ok' GROUP BY 1 HAVING count(*) > 1), 'no code was given twice');
 none(q(SELECT code FROM events ok JOIN events live USING (code)
-	WHERE ok.what = 'code_take' AND ok.answer = 'ok' AND live.what = 'code_get' AND live.answer = 'live' AND live.began > ok.ended),
-	'no code was seen live after its take');
+	WHERE ok.what IN ('code_take', 'code_redeem') AND ok.answer = 'ok' AND live.what = 'code_get' AND live.answer = 'live' AND live.began > ok.ended),
+	'no code was seen live after it was given');
 # The client that crashed the server waits until its connection is lost, and connects again once the server is back.
-none(q(WITH crashes AS (SELECT ended, (SELECT min(began) FROM events WHERE what = 'connected' AND began > crash.ended) AS back
+none(q(WITH crashes AS MATERIALIZED (SELECT ended, (SELECT min(began) FROM events WHERE what = 'connected' AND began > crash.ended) AS back
 		FROM events crash WHERE what = 'SELECT pg_sleep(60)' AND answer IN ('lost', '57P01', '57P02'))
 	SELECT code FROM events put JOIN events later USING (code) JOIN crashes ON put.ended < crashes.ended AND later.began > back
-	WHERE put.what = 'stored' AND put.answer = 'of a run' AND (later.what = 'code_take' AND later.answer = 'ok' OR later.what = 'code_get' AND later.answer = 'live')),
+	WHERE put.what = 'stored' AND put.answer = 'of a run' AND (later.what IN ('code_take', 'code_redeem') AND later.answer = 'ok' OR later.what = 'code_get' AND later.answer = 'live')),
 	'no code came through a crash that spends it');
 none(q(SELECT code FROM events mark JOIN events replay USING (code)
-	WHERE mark.what = 'code_mark_consumed' AND mark.answer = 'ok' AND replay.what = 'code_take' AND replay.answer = 'error' AND replay.ended < mark.began),
+	WHERE mark.what IN ('code_mark_consumed', 'code_complete') AND mark.answer = 'ok' AND replay.ended < mark.began
+	AND (replay.what = 'code_take' AND replay.answer = 'error' OR replay.what = 'code_redeem' AND replay.answer = 'spent')),
 	'no replay before a mark was forgotten');
-none(q(SELECT code FROM events reuse WHERE what = 'code_take' AND answer = 'consumed'
+none(q(SELECT code FROM events complete JOIN events reuse USING (code)
+	WHERE complete.what = 'code_complete' AND complete.answer = 'ok' AND reuse.what = 'code_redeem' AND reuse.answer = 'consumed' AND reuse.ended < complete.began),
+	'no reuse before a completion was forgotten');
+none(q(SELECT code FROM events reuse WHERE what IN ('code_take', 'code_redeem') AND answer = 'consumed'
 	AND NOT EXISTS (SELECT FROM events mark WHERE mark.code = reuse.code AND mark.what = 'redeeming' AND mark.began < reuse.ended)),
 	'no code was called redeemed that nobody redeemed');
 # Of codes that were stored for sure, and that no sweep removes. A call whose answer was lost may have spent one.
 none(q(SELECT code FROM events put JOIN events spent USING (code)
-	WHERE put.what = 'stored' AND put.answer = 'on' AND code LIKE 'long%' AND spent.what = 'code_take' AND spent.answer = 'error'
-	AND NOT EXISTS (SELECT FROM events winner WHERE winner.code = put.code AND winner.what = 'code_take'
-		AND winner.answer IN ('ok', 'lost', '57014', '57P01', '57P02'))),
+	WHERE put.what = 'stored' AND put.answer = 'on' AND code LIKE 'long%' AND spent.what IN ('code_take', 'code_redeem') AND spent.answer IN ('error', 'spent')
+	AND NOT EXISTS (SELECT FROM events winner WHERE winner.code = put.code AND winner.what IN ('code_take', 'code_redeem')
+		AND winner.answer IN ('ok', 'client_mismatch', 'redirect_uri_mismatch', 'lost', '57014', '57P01', '57P02'))),
 	'no code was refused that nobody had presented');
 
 # What is stored, compared with what was answered. What a client with synchronous_commit = off was told may be
 # lost with a crash, but for a take's ok.
-none(q(SELECT code FROM events JOIN authorizations ON code_hash = code WHERE what = 'code_take' AND answer = 'ok' AND consumed_at IS NULL
+none(q(SELECT code FROM events JOIN authorizations ON code_hash = code WHERE what IN ('code_take', 'code_redeem') AND answer = 'ok' AND consumed_at IS NULL
 		AND (run IS NULL OR run IN (SELECT run FROM authorization_runs))),
 	'no code that was given is live');
 none(q(SELECT code FROM events LEFT JOIN authorizations ON code_hash = code
@@ -88,9 +99,24 @@ none(q(SELECT code FROM events LEFT JOIN authorizations ON code_hash = code
 	UNION ALL SELECT code FROM events WHERE what = 'code_mark_consumed' AND answer = 'missing' AND code LIKE 'long%'),
 	'no code was lost');
 none(q(SELECT code FROM events LEFT JOIN authorizations ON code_hash = code
-	WHERE what = 'redeemed' AND answer = 'on' AND code LIKE 'long%' AND consumed_success IS NOT TRUE),
-	'no redemption was lost');
-none(q(SELECT code FROM events WHERE what = 'revoked' AND answer = 'on' AND code LIKE 'long%' AND code NOT IN (SELECT family_id FROM authorization_revoked_families)),
+	WHERE what IN ('redeemed', 'completed') AND answer = 'on' AND code LIKE 'long%' AND consumed_success IS NOT TRUE
+	UNION ALL SELECT code FROM events JOIN authorizations ON code_hash = code WHERE what = 'redeemed at once' AND run IS NULL AND NOT consumed_success
+	UNION ALL SELECT code FROM events LEFT JOIN authorization_access_tokens ON jti = code || ' 1' WHERE what = 'completed' AND answer = 'on' AND jti IS NULL),
+	'no redemption was lost, and no token');
+none(q(SELECT code FROM events JOIN authorizations ON code_hash = code
+	WHERE what = 'code_complete' AND answer = 'ok' AND run IS NULL AND consumed_at = replayed_at),
+	'no closed code was completed');
+# Of those that are stored still. A closed code revokes nothing, nor does one that a crash has spent.
+none(q(SELECT DISTINCT code FROM events JOIN authorizations a ON code_hash = code
+	WHERE what = 'code_redeem' AND answer IN ('spent', 'consumed') AND consumed_at IS NOT NULL AND consumed_at IS DISTINCT FROM replayed_at
+	AND NOT (code_family_revoked(code_hash) AND code_family_revoked(coalesce(family_id, code_hash)))),
+	'every replay and reuse by code_redeem has revoked its code');
+none(q(SELECT DISTINCT jti FROM events JOIN authorizations ON code_hash = code CROSS JOIN (VALUES (' 1'), (' 2')) number(number)
+	JOIN authorization_access_tokens ON jti = code || number
+	WHERE what = 'code_redeem' AND answer IN ('spent', 'consumed') AND NOT code_access_token_revoked(jti)
+	AND (answer = 'consumed' OR consumed_at IS DISTINCT FROM replayed_at)),
+	'and left no token good');
+none(q(SELECT code FROM events WHERE what = 'revoked' AND answer = 'on' AND code LIKE 'long%' AND NOT EXISTS (SELECT FROM authorization_revoked_families WHERE family_id = code)),
 	'no revocation was lost');
 none(q(SELECT jti FROM authorization_access_tokens JOIN authorization_revoked_families USING (family_id)
 	WHERE expires_at > now() + interval '1 minute' AND NOT code_access_token_revoked(jti)),
@@ -131,7 +157,7 @@ none(q(BEGIN ISOLATION LEVEL REPEATABLE READ;
 
 # What the server says. With each line its SQLSTATE: 08 is a client that went away.
 $log = slurp_file($node->logfile);
-my @lines = grep { !/^\S+ \S+ \S+ \[\d+\] (08\w{3}|40P01|55P03|57014|57P0[123]) / } $log =~ /^(.* (?:ERROR|FATAL|PANIC):  .*)$/mg;
+my @lines = grep { !/^\S+ \S+ \S+ \[\d+\] (08\w{3}|40P01|55P03|57014|57P0[123]|55000 ERROR:  no tokens may|P0002 ERROR:  no such authorization code) / } $log =~ /^(.* (?:ERROR|FATAL|PANIC):  .*)$/mg;
 is(join("\n", @lines), '', 'the log has no error that is not documented');
 unlike($log, qr/TRAP|panicked|WARNING:  (?!terminating connection)/, 'and nothing that looks like a bug');
 my %killed = map { $_ => 1 } split(/\n/, sql(q(SELECT code FROM events WHERE what = 'SIGKILL')));

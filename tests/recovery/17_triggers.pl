@@ -157,6 +157,39 @@ sub takes_inside
 	return;
 }
 
+# Triggers of the revocations, where a replay by code_redeem is to revoke: the replay is not noted, and nothing is revoked.
+sub of_revocations
+{
+	my ($mode) = @_;
+	my ($insert, $is_ours) = ('INSERT ON authorization_revoked_families', q(NEW.family_id LIKE '%of revocations%'));
+	my $delete = "IF $is_ours THEN DELETE FROM public.authorization_revoked_families WHERE revocation = NEW.revocation; END IF";
+	my $raise = "IF $is_ours THEN RAISE 'closed today' USING ERRCODE = 'UX001'; END IF";
+	my %bodies = (
+		'raises' => [ 'UX001', 'TRIGGER act AFTER', $insert, '', $raise ],
+		'raises at the end' => [ 'UX001', 'CONSTRAINT TRIGGER act AFTER', $insert, 'DEFERRABLE INITIALLY DEFERRED', $raise ],
+		'skips' => [ '55000', 'TRIGGER act BEFORE', $insert, '', "IF $is_ours THEN RETURN NULL; END IF" ],
+		'undoes' => [ '55000', 'TRIGGER act AFTER', $insert, '', $delete ],
+		'undoes at the end' => [ '55000', 'CONSTRAINT TRIGGER act AFTER', $insert, 'DEFERRABLE INITIALLY DEFERRED', $delete ],
+		'presents a code' => [ '25001', 'TRIGGER act AFTER', $insert, '', q(PERFORM status FROM public.code_redeem('inside', 'c', 'r')) ]);
+	for my $name (sort keys %bodies)
+	{
+		my ($sqlstate, @trigger) = @{ $bodies{$name} };
+		for my $way (sort keys %ways)
+		{
+			my $code = "$mode of revocations $name $way";
+			my $replay = $ways{$way} =~ s/code_take\('%s'\)/code_redeem('$code', 'c', 'r')/r;
+			my $left = "SELECT replayed_at IS NOT NULL, (SELECT count(*) FROM authorization_revoked_families WHERE family_id = code_hash) FROM authorizations WHERE code_hash = '$code'";
+			put($node, $code);
+			take($node, $code);
+			with_trigger(@trigger, sub { is(error_of($node, "SET statement_timeout = '30s';\n$replay"), $sqlstate, "$mode: a trigger of the revocations $name, $way") });
+			is(value($left), 'f|0', "$mode: nothing is written, $way");
+			is(value($replay), 'error', "$mode: the replay goes through after that, $way");
+			is(value($left), 't|1', "$mode: and is noted and revokes, $way");
+		}
+	}
+	return;
+}
+
 my %kinds = (
 	'at once' => sub { with_trigger(@at_once, @_) },
 	'deferred' => sub { with_trigger(@deferred, @_) },
@@ -170,6 +203,7 @@ for my $mode ('one a call', 'resident')
 	undoes($mode, $_, $kinds{$_}) for sort keys %kinds;
 	batch() if $mode eq 'resident';
 	takes_inside($mode);
+	of_revocations($mode);
 }
 
 $node->stop;

@@ -10,12 +10,15 @@ use Test::More;
 
 my $node = new_primary('logs', 'autovacuum = off', 'log_error_verbosity = verbose', "log_line_prefix = '%m [%p] %e '");
 my ($secret, $code) = ('member-value-c2VjcmV0', 'plaintext-Zm9yIHRoZSBicm93c2VyIG9ubHk');
+my $verifier = 'verifier-b2Ygb25lIGNsaWVudCBhbmQgb2Ygbm8gb3RoZXI';
 sub hash_of { my ($text) = @_; return sha256_base64($text) =~ tr{+/}{-_}r; }
 my $hash = hash_of($code);
 my %variables = (
 	code => $code, hash => $hash, expires => 4102444800, past => 1, family => "family-$secret", jti => "jti-$secret",
 	data => grant(client_id => $secret, subject => $secret, family_id => "family-$secret"), wrong => qq(["$secret"]),
-	meta => qq({"by": "$secret"}));
+	meta => qq({"by": "$secret"}), client => $secret, verifier => $verifier, other => hash_of('other'),
+	bound => grant(client_id => $secret, subject => $secret, family_id => "bound-$secret", code_challenge => hash_of($verifier)),
+	meta_family => qq({"family_id": ["$secret"]}), large => qq({"by": "${\ ($secret x 200)}"}));
 
 sub value { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 sub log_since { my ($offset) = @_; return slurp_file($node->logfile, $offset); }
@@ -23,7 +26,7 @@ sub log_since { my ($offset) = @_; return slurp_file($node->logfile, $offset); }
 sub tells_nothing
 {
 	my ($text, $name) = @_;
-	unlike($text, qr/\Q$secret\E|\Q$hash\E|\Q$code\E|Key \(|Failing row/, "$name tells no code, hash or value");
+	unlike($text, qr/\Q$secret\E|\Q$hash\E|\Q$code\E|\Q$verifier\E|Key \(|Failing row/, "$name tells no code, hash, verifier or value");
 	return;
 }
 
@@ -34,6 +37,8 @@ value('CREATE ROLE nobody_special');
 is(hash_of('other'), value("SELECT code_hash('other')"), 'the client makes a hash as the server does');
 my $seen = -s $node->logfile;
 my $take = 'SELECT * FROM code_take(:hash)';
+my $redeem = q(SELECT * FROM code_redeem(:other, :client, 'r', :verifier, NULL, :meta::jsonb));
+my $complete = 'SELECT code_complete(:other, :jti || 2, :expires, :meta::jsonb)';
 my @life = (
 	[ 'SELECT code_put(:hash, :wrong::jsonb, :expires)', '22023' ],
 	[ 'SELECT code_put(:hash, NULL, :expires)', '22004' ],
@@ -56,15 +61,36 @@ my @life = (
 	[ 'SELECT code_revoke_family(:family)' ],
 	[ 'SELECT code_access_token_revoked(:jti)' ],
 	[ 'SELECT code_family_revoked(:family)' ],
-	[ 'SELECT code_issue(:wrong::jsonb)', '22023' ]);
+	[ 'SELECT code_issue(:wrong::jsonb)', '22023' ],
+	[ 'SELECT code_issue(:data::jsonb, 601)', '22023' ],
+	[ $complete, 'P0002' ],
+	[ $redeem ],
+	[ 'SELECT code_put(:other, :bound::jsonb, :expires)' ],
+	[ $complete, '55000' ],
+	[ $redeem =~ s/:meta/:wrong/r, '22023' ],
+	[ $redeem =~ s/:meta/:meta_family/r, '22023' ],
+	[ $redeem =~ s/:meta/:large/r, '22023' ],
+	[ $redeem =~ s/:client/NULL/r, '22004' ],
+	[ "BEGIN READ ONLY;\n$redeem;", '25006' ],
+	[ "SET ROLE nobody_special;\n$redeem;", '42501' ],
+	[ "SET attesto_codes.take_in_transaction = refuse;\nBEGIN;\n$redeem;", '25001' ],
+	[ "BEGIN;\nSELECT FROM authorizations WHERE code_hash = :other FOR UPDATE;\n$redeem;", '55P03' ],
+	[ "BEGIN;\n$redeem;\nROLLBACK;" ],
+	[ 'SELECT code_complete(:other, :jti, :expires)', '23505' ],
+	[ $complete =~ s/:meta/:wrong/r, '22023' ],
+	[ $complete ],
+	[ $redeem ],
+	[ $complete, '55000' ]);
 for my $step (@life)
 {
 	my ($sql, $sqlstate) = @$step;
 	my $from = -s $node->logfile;
 	bound($node, $sql, %variables);
 	is(log_since($from) =~ / (\w{5}) ERROR: / ? $1 : '', $sqlstate // '', ($sqlstate // 'no error') . ": $sql");
+	# The statement and its parameters are PostgreSQL's lines, and no error's.
+	tells_nothing(join("\n", log_since($from) =~ /^.* (?:ERROR|DETAIL|HINT|WARNING): ++(?!parameters:).*$/mg), 'the error') if $sqlstate;
 }
-is(value('SELECT consumed_success AND replayed_at IS NOT NULL AND reused_at IS NOT NULL FROM authorizations'), 't', 'the whole life was lived');
+is(value('SELECT consumed_success, replayed_at IS NOT NULL, reused_at IS NOT NULL FROM authorizations ORDER BY replayed_at'), "t|t|t\nt|f|t", 'the whole lives were lived');
 my $log = log_since($seen);
 like($log, qr/\Q$hash\E/, 'the log holds the hash');
 unlike($log, qr/\Q$code\E/, 'and not the code');
@@ -78,6 +104,7 @@ $node->reload;
 
 # Rows that an added constraint refuses: the statements that add and remove the constraint, and the call.
 my $put = 'SELECT code_put(:hash, :data::jsonb, :expires)';
+my $bind = 'SELECT code_put(:other, :bound::jsonb, :expires) \gset' . "\n";
 my $spend = 'SELECT code_put(:hash, :data::jsonb, :expires) \gset' . "\n$take \\gset taken_\n";
 my @constraints = (
 	[ 'authorizations ADD CHECK (length(subject) < 5)', $put, '23514' ],
@@ -89,6 +116,14 @@ my @constraints = (
 	[ 'authorizations ADD CHECK (replayed_at IS NULL)', "$spend$take;", '23514' ],
 	[ 'authorizations ADD CHECK (replayed_at IS NULL)', "${spend}BEGIN;\n$take;", '23514' ],
 	[ 'authorizations ADD CHECK (consumed_meta IS NULL)', "${spend}SELECT code_mark_consumed(:hash, :meta::jsonb);", '23514' ],
+	[ 'authorizations ADD CHECK (NOT consumed_success)', "$bind$redeem;", '23514' ],
+	[ 'authorizations ADD CHECK (NOT consumed_success)', "${bind}BEGIN;\n$redeem;", '23514' ],
+	[ 'authorizations ADD CHECK (replayed_at IS NULL)', $bind . ($redeem =~ s/:verifier/:client/r) . ';', '23514' ],
+	[ 'authorizations ADD CHECK (reused_at IS NULL)', "$bind$redeem \\gset redeemed_\n$redeem;", '23514' ],
+	[ 'authorization_revoked_families ADD CHECK (length(family_id) < 5)', "$bind$redeem \\gset redeemed_\n$redeem;", '23514' ],
+	[ 'authorization_revoked_families ADD CHECK (length(family_id) < 5)', "$bind$redeem \\gset redeemed_\nBEGIN;\n$redeem;", '23514' ],
+	[ 'authorization_access_tokens ADD CHECK (length(jti) < 5)', "$bind$redeem \\gset redeemed_\n$complete;", '23514' ],
+	[ 'authorizations ADD CHECK (length(subject) < 5)', 'SELECT code_issue(:data::jsonb)', '23514' ],
 	[ 'authorization_access_tokens ADD CHECK (length(jti) < 5)', 'SELECT code_record_access_token(:family, :jti, :expires)', '23514' ],
 	[ 'authorization_access_tokens ADD FOREIGN KEY (family_id) REFERENCES clients', 'SELECT code_record_access_token(:family, :jti, :expires)', '23503' ],
 	[ 'authorization_revoked_families ADD CHECK (length(family_id) < 5)', 'SELECT code_revoke_family(:family)', '23514' ]);

@@ -22,6 +22,8 @@ CLIENTS = 32
 RIVALS = 4
 # What kills and rewrites may answer. Anything else is written down with its message.
 EXPECTED = {"40P01", "55P03", "57014", "57P01", "57P02", "57P03"}
+# What code_complete may answer: no tokens may be sent, or the code was swept.
+NO_TOKENS = {"55000", "P0002"}
 # What libpq says without an SQLSTATE, when the server goes away or is not back yet.
 LOST = re.compile("server closed the connection|terminating connection|the database system is|connection is lost"
                   "|could not (send|receive) data|Connection (refused|reset)|Broken pipe|connection not open")
@@ -31,10 +33,10 @@ REWRITES = ("VACUUM FULL {0}", "CLUSTER {0} USING {0}_pkey", "REINDEX TABLE {0}"
             "VACUUM (FREEZE, INDEX_CLEANUP ON) {0}")
 
 
-def outcome(error):
-    """What the log calls an error."""
+def outcome(what, error):
+    """What the log calls an error of a call."""
     message = " ".join(str(error).split())
-    if error.sqlstate in EXPECTED and "statement timeout" not in message:
+    if error.sqlstate in EXPECTED | (NO_TOKENS if what == "code_complete" else set()) and "statement timeout" not in message:
         return error.sqlstate
     if error.sqlstate is None and LOST.search(message):
         return "lost"
@@ -60,7 +62,7 @@ class Worker:
         try:
             return call()
         except psycopg.Error as error:
-            self.log(what, code, outcome(error), began)
+            self.log(what, code, outcome(what, error), began)
             raise
 
     def statement(self, sql, code=""):
@@ -72,8 +74,9 @@ class Worker:
         sql = f"SELECT * FROM {function}({', '.join(['%s'] * len(arguments))})"
         began = time.monotonic()
         row = self.attempt(function, code, lambda: self.conn.execute(sql, arguments).fetchone())
-        # What code_get answers is the entry.
-        self.log(function, code, row and "live" if function == "code_get" else row[0], began)
+        # What code_get answers is the entry, and what code_redeem answers has a reason.
+        answer = row and "live" if function == "code_get" else row[0]
+        self.log(function, code, row[1] or answer if function == "code_redeem" else answer, began)
         return row
 
     def run(self):
@@ -123,7 +126,9 @@ class Client(Worker):
     def step(self):
         code = self.put() if random.random() < 0.4 else self.recent()
         # Some codes wait for a rival, or a crash.
-        self.redeem(random.choice((code, self.recent())))
+        random.choice((self.take, self.redeem))(random.choice((code, self.recent())))
+        if random.random() < 0.05:
+            self.redeem(self.issue())
         if random.random() < 0.1:
             self.ask("code_get", self.recent())
             self.ask("code_access_token_revoked", self.recent())
@@ -143,14 +148,52 @@ class Client(Worker):
             self.statement("BEGIN")
         self.ask("code_put", code, json.dumps(grant), self.expiry(code))
         if end:
-            self.ask("code_take", code)
+            self.ask(*random.choice((["code_take", code], ["code_redeem", code, "c", "r"])))
             self.statement(end, code)
         if end != "ROLLBACK":
             self.log("stored", code, self.commit if self.survive == "on" else "of a run")
             self.latest[self.number] = self.count
         return code
 
+    def issue(self):
+        """A code of the server's making. It is known by its hash; no rival knows it."""
+        def call():
+            grant = json.dumps({"client_id": "c", "subject": "s", "redirect_uri": "r"})
+            return self.conn.execute("SELECT code_hash(code_issue(%s))", [grant]).fetchone()[0]
+        code = self.attempt("code_issue", "", call)
+        self.log("code_issue", code, "ok")
+        return code
+
     def redeem(self, code):
+        """By code_redeem and code_complete; now and then with the wrong values, and now and then all in one transaction."""
+        begin, end = random.choice((None, None, *BEGIN)), random.choice(("COMMIT", "ROLLBACK"))
+        meta = random.choice((None, "{}", json.dumps({"family_id": f"meta {code}", "padding": "x" * random.randrange(3000)})))
+        values = random.choice((["c", "r"], ["c", "r"], ["c", "r"], ["d", "r"], ["c", "s"]))
+        in_one = begin and random.random() < 0.2
+        if begin:
+            self.statement(begin)
+        if meta:
+            self.log("redeeming", code, "")
+        status, *_ = self.ask("code_redeem", code, *values, None, None, meta)
+        if status == "ok" and meta:
+            self.log("redeemed at once", code, "")
+        completes = status == "ok" and random.random() < 0.9
+        if begin and not (in_one and completes):
+            self.statement(end, code)
+        if completes:
+            if not in_one:
+                self.statement("BEGIN")
+            # Two tokens, or one twice as after a lost answer.
+            for token in random.choice(([1], [1, 1], [1, 2])):
+                self.ask("code_complete", code, f"{code} {token}", 4102444800, meta or "{}")
+            end = random.choice(("COMMIT", "COMMIT", "ROLLBACK"))
+            if end == "COMMIT":
+                self.log("redeeming", code, "")
+            self.statement(end, code)
+            if end == "COMMIT":
+                self.log("completed", code, self.commit)
+
+    def take(self, code):
         begin = random.choice((None, None, *BEGIN))
         if begin:
             self.statement(begin)
