@@ -206,7 +206,7 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             ERRCODE_ACTIVE_SQL_TRANSACTION,
             format!("{function} cannot run in a transaction that could still be rolled back"),
             "The setting attesto_codes.take_in_transaction is \"refuse\".".into(),
-            "Call it in autocommit as a statement of its own, SELECT * FROM the call, before the transaction begins.",
+            "Call it outside of a transaction block, as the only item in FROM of a SELECT, before the transaction begins.",
         ),
         Error::InTrigger(function) => (
             ERRCODE_ACTIVE_SQL_TRANSACTION,
@@ -224,7 +224,7 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             "no background worker is free to commit the presentation".into(),
             "Nothing was written; a live code is still live.".into(),
-            "Raise max_worker_processes, or present codes in autocommit as a statement of its own, SELECT * FROM the call.",
+            "Raise max_worker_processes, or call it outside of a transaction block, as the only item in FROM of a SELECT.",
         ),
         Error::NoAnswer => (
             ERRCODE_ADMIN_SHUTDOWN,

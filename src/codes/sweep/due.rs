@@ -53,7 +53,7 @@ impl Due {
 }
 
 impl Due {
-    /// Whether the code was spent too short a time ago.
+    /// Whether the code is spent and not redeemed, and was spent too short a time ago.
     pub fn is_early(&self, code: &Row<Code>) -> bool {
         early_until(code) > Some(self.expired)
     }
@@ -65,10 +65,15 @@ impl Due {
     }
 }
 
+/// Until when a spent code is kept at least, redeemed or not.
+pub fn kept_until(code: &Row<Code>) -> Option<i64> {
+    let spent_at = code.get(Code::ConsumedAt);
+    spent_at.map(|spent_at: i64| spent_at + seconds(SPENT))
+}
+
 /// Until when a code that is spent and not redeemed is kept at least.
 fn early_until(code: &Row<Code>) -> Option<i64> {
-    let spent_at = code.get(Code::ConsumedAt).filter(|_| !is_redeemed(code));
-    spent_at.map(|spent_at: i64| spent_at + seconds(SPENT))
+    kept_until(code).filter(|_| !is_redeemed(code))
 }
 
 /// The codes that wait for a sweep to remove or retain them.

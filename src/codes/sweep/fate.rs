@@ -1,6 +1,6 @@
 //! What a sweep does with a row that is due: it removes the row, or retains it as evidence.
 
-use super::due::Due;
+use super::due::{Due, kept_until};
 use crate::codes::step::is_redeemed;
 use crate::codes::{families, meta};
 use crate::error::Error;
@@ -38,6 +38,9 @@ pub fn release(
         return codes.delete(code).map(removal);
     }
     let mut retain_from = retain_from(code);
+    if let Some(kept_until) = kept_until(code) {
+        retain_from = retain_from.max(kept_until - due.retention);
+    }
     let of_meta = meta::family_of(code);
     for name in families::names(code, of_meta.as_deref()) {
         if let Some(last) = families::last_expiry(tokens, name)? {

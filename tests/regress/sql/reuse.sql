@@ -50,7 +50,7 @@ BEGIN
   RAISE EXCEPTION 'failed';
 EXCEPTION WHEN raise_exception THEN NULL;
 END $$;
-SELECT status FROM generate_series(1, 2), code_take('7');
+SELECT status FROM generate_series(7, 8) i, code_take(left('7', i));
 NOTIFY attesto_codes_reuse, 'end';
 SELECT notice::jsonb - 'when' AS notice, (notice::jsonb->>'when')::bigint BETWEEN :since AND extract(epoch FROM clock_timestamp()) AS now
 FROM pg_temp.told() notice;
@@ -96,7 +96,7 @@ SELECT count(code_put(h, :'grant'::jsonb || jsonb_build_object('subject', h), 41
 SELECT status FROM unnest(ARRAY['committed', 'rolled back', 'savepoint']) h, code_take(h);
 BEGIN;
 SELECT code_mark_consumed('committed');
-SELECT status FROM generate_series(1, 2), code_take('committed');
+SELECT status FROM generate_series(10, 11) i, code_take(left('committed', i));
 COMMIT;
 BEGIN;
 SELECT code_mark_consumed('rolled back');

@@ -26,6 +26,7 @@ SELECT live, spent, redeemed, due, oldest_due_age BETWEEN 990 AND 1100 AS age FR
 SELECT code_put('expired redeemed', :'grant', pg_temp.ago(10000));
 SELECT status FROM code_take('expired redeemed');
 SELECT code_mark_consumed('expired redeemed');
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes' WHERE code_hash = 'expired redeemed';
 DELETE FROM authorizations WHERE code_hash = 'expired spent';
 SELECT live, spent, redeemed, due, oldest_due_age BETWEEN 9990 AND 10100 AS age FROM code_stats();
 SELECT code_sweep();

@@ -13,6 +13,7 @@ INSERT INTO emptied VALUES ('emptied', 'of emptied'), ('restricted and cascaded'
 INSERT INTO deferred VALUES ('deferred');
 SELECT status FROM code_take('redeemed');
 SELECT code_mark_consumed('redeemed');
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes' WHERE code_hash = 'redeemed';
 CREATE VIEW stored AS SELECT (SELECT array_agg(code_hash ORDER BY code_hash) FROM authorizations) AS codes, (SELECT array_agg(code_hash ORDER BY code_hash) FROM restricted) AS restricted,
   (SELECT array_agg(code_hash ORDER BY code_hash) FROM cascaded) AS cascaded, (SELECT array_agg(concat(code_hash, ': ', note) ORDER BY note) FROM emptied) AS emptied,
   (SELECT array_agg(code_hash) FROM deferred) AS deferred;
@@ -35,7 +36,7 @@ DROP TABLE cascaded, emptied, deferred;
 -- Many rows that are not let go, before the others and among them, in each pass; at the same instant, too.
 CREATE TABLE held_tokens (jti text REFERENCES authorization_access_tokens);
 CREATE TABLE held_families (revocation text REFERENCES authorization_revoked_families);
-INSERT INTO authorizations SELECT to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END), now(), CASE WHEN kind = 'retained' THEN now() END, kind = 'retained', concat(kind, i), 'c', 's', 'r', '{}', '{}',
+INSERT INTO authorizations SELECT to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END), now(), CASE WHEN kind = 'retained' THEN now() - interval '11 minutes' END, kind = 'retained', concat(kind, i), 'c', 's', 'r', '{}', '{}',
   NULL, NULL, NULL, NULL, NULL, '{}', NULL, NULL, NULL, NULL, CASE WHEN kind = 'retained' THEN to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END) END
 FROM generate_series(1, 600) i, unnest('{live,retained}'::text[]) kind;
 INSERT INTO authorization_access_tokens SELECT to_timestamp(CASE WHEN i <= 300 THEN i ELSE 300 END), NULL, 'j' || i, 'f' FROM generate_series(1, 600) i;

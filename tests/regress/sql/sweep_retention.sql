@@ -6,6 +6,8 @@ SELECT setting, unit, context, min_val, max_val FROM pg_settings WHERE name = 'a
 CREATE FUNCTION pg_temp.minutes_ago(minutes integer) RETURNS bigint LANGUAGE sql AS $$ SELECT extract(epoch FROM now())::bigint - minutes * 60 $$;
 SELECT count(code_put(i::text, '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', pg_temp.minutes_ago(i))) FROM generate_series(10, 90, 20) i;
 SELECT count(*) FROM generate_series(10, 90, 20) i, code_take(i::text), code_mark_consumed(i::text);
+-- (The ten minutes that any spent code is kept are over.)
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes';
 INSERT INTO authorization_revoked_families SELECT now() - make_interval(mins => i), i FROM generate_series(10, 90, 20) i;
 CREATE TEMP VIEW left_over AS SELECT (SELECT array_agg(code_hash ORDER BY code_hash) FROM authorizations) AS codes,
   (SELECT array_agg(family_id ORDER BY family_id) FROM authorization_revoked_families) AS families;

@@ -17,7 +17,7 @@ BEGIN
       PERFORM code_put('redeemed of a token ' || before, data || jsonb_build_object('family_id', before::text), 1);
       PERFORM code_take(h || before) FROM unnest(ARRAY['spent ', 'redeemed ', 'redeemed of a token ']) h;
       -- A spent code is kept for ten minutes, which are over.
-      UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes' WHERE code_hash = 'spent ' || before;
+      UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes' WHERE code_hash LIKE '%' || before;
       PERFORM code_mark_consumed(h || before) FROM unnest(ARRAY['redeemed ', 'redeemed of a token ']) h;
       PERFORM code_record_access_token(before::text, 'token ' || before, second - before);
       INSERT INTO authorization_revoked_families VALUES (to_timestamp(second - 3600 - before), 'family ' || before);

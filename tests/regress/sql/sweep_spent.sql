@@ -81,12 +81,31 @@ SELECT count(code_mark_consumed(h, jsonb_build_object('family_id', f)))
 FROM (VALUES ('family', NULL), ('hash', NULL), ('hash alone', NULL), ('of meta', 'm'), ('beside meta', 'without tokens'), ('none', NULL)) marks(h, f);
 SELECT count(code_record_access_token(f, f, pg_temp.ago(-86400))) FROM unnest('{f,hash,hash alone,m,b}'::text[]) f;
 SELECT code_record_access_token('g', 'g', pg_temp.ago(40 * 86400));
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes';
 SELECT code_sweep();
 SELECT code_hash, retain_from < now() - interval '28 days' AS retained FROM authorizations ORDER BY 1;
 UPDATE authorizations SET expires_at = expires_at - interval '31 days', retain_from = retain_from - interval '31 days';
 UPDATE authorization_access_tokens SET expires_at = expires_at - interval '31 days';
 SELECT code_sweep();
 SELECT count(*) FROM authorizations;
+
+-- A redeemed code is kept for its ten minutes, too, however short the retention is: its token may be recorded late.
+SET attesto_codes.reuse_retention = 60;
+SELECT count(code_put(h, :'grant', pg_temp.ago(-60))) FROM unnest('{redeemed,marked}'::text[]) h;
+SELECT status FROM code_take('marked');
+SELECT status FROM code_redeem('redeemed', 'c', 'r', meta => '{}');
+SELECT code_mark_consumed('marked');
+UPDATE authorizations SET expires_at = now() - interval '5 minutes';
+SELECT code_sweep();
+SELECT code_hash, retain_from = consumed_at + interval '9 minutes' AS retained FROM authorizations ORDER BY 1;
+SELECT code_sweep(), (SELECT due FROM code_stats());
+SELECT code_complete('redeemed', 'late', 4102444800);
+DELETE FROM authorization_access_tokens;
+UPDATE authorizations SET consumed_at = consumed_at - interval '10 minutes 1 second', retain_from = retain_from - interval '10 minutes 1 second';
+SELECT due, round(oldest_due_age) BETWEEN 0 AND 100 AS since_they_were_over FROM code_stats();
+SELECT code_sweep();
+SELECT count(*) FROM authorizations;
+RESET attesto_codes.reuse_retention;
 
 -- More young ones than a sweep passes at a time, 10,000. What expired before them goes, and it ends.
 -- (No autovacuum: where it has the table locked, to give back its end, a sweep leaves the table alone.)
