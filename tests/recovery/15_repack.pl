@@ -158,7 +158,8 @@ sub load
 		ANALYZE));
 	note(sql('SELECT what, answer, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2'));
 
-	my $ok = q(FROM events WHERE what = 'code_take' AND answer = 'ok');
+	my $presented = q(what IN ('code_take', 'code_redeem'));
+	my $ok = qq(FROM events WHERE $presented AND answer = 'ok');
 	none(q(SELECT what, answer, count(*) FROM events WHERE answer LIKE 'unexpected%' GROUP BY 1, 2), "$title: no client met an error that is not documented");
 	none("SELECT code $ok GROUP BY 1 HAVING count(*) > 1", "$title: no code was given twice");
 	none("SELECT code $ok AND EXISTS (SELECT FROM authorizations WHERE code_hash = code AND consumed_at IS NULL)", "$title: no code that was given is live");
@@ -166,17 +167,21 @@ sub load
 	none("SET attesto_codes.take_in_transaction = 'join'; SELECT code, status FROM (SELECT code $ok) given, code_take(code) WHERE status = 'ok'",
 		"$title: or can be taken again");
 	none(q(SELECT mark.code FROM events mark JOIN events replay USING (code)
-		WHERE mark.what = 'code_mark_consumed' AND mark.answer = 'ok' AND replay.what = 'code_take' AND replay.answer = 'error' AND replay.ended < mark.began),
+		WHERE mark.what IN ('code_mark_consumed', 'code_complete') AND mark.answer = 'ok' AND replay.ended < mark.began
+		AND (replay.what = 'code_take' AND replay.answer = 'error' OR replay.what = 'code_redeem' AND replay.answer = 'spent')),
 		"$title: no replay before a mark was forgotten");
 	# Of codes that no sweep removes. A call whose answer was lost may have spent one.
 	none(q(SELECT put.code FROM events put JOIN events spent USING (code)
-		WHERE put.what = 'stored' AND code LIKE 'long%' AND spent.what = 'code_take' AND spent.answer = 'error'
-		AND NOT EXISTS (SELECT FROM events winner WHERE winner.code = put.code AND winner.what = 'code_take' AND winner.answer IN ('ok', 'lost', '57014', '57P01'))),
+		WHERE put.what = 'stored' AND code LIKE 'long%' AND spent.what IN ('code_take', 'code_redeem') AND spent.answer IN ('error', 'spent')
+		AND NOT EXISTS (SELECT FROM events winner WHERE winner.code = put.code AND winner.what IN ('code_take', 'code_redeem')
+			AND winner.answer IN ('ok', 'client_mismatch', 'redirect_uri_mismatch', 'lost', '57014', '57P01'))),
 		"$title: no code was refused that nobody had presented");
 	my %kept = (
 		stored => 'EXISTS (SELECT FROM authorizations WHERE code_hash = code AND subject = code)',
 		redeemed => 'EXISTS (SELECT FROM authorizations WHERE code_hash = code AND consumed_success) AND EXISTS (SELECT FROM authorization_access_tokens WHERE jti = code)',
-		revoked => 'code_access_token_revoked(code)');
+		completed => q(EXISTS (SELECT FROM authorizations WHERE code_hash = code AND consumed_success)
+			AND EXISTS (SELECT FROM authorization_access_tokens WHERE jti = code || ' 1')),
+		revoked => 'code_family_revoked(code) AND NOT EXISTS (SELECT FROM authorization_access_tokens WHERE family_id = code AND NOT code_access_token_revoked(jti))');
 	none("SELECT code FROM events WHERE what = '$_' AND code LIKE 'long%' AND NOT ($kept{$_})", "$title: what was $_ is") for sort keys %kept;
 	return;
 }
