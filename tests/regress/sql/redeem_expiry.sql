@@ -35,6 +35,7 @@ SELECT h, status, reason FROM unnest('{live,spent,redeemed}'::text[]) h, code_re
 SELECT code_put('late', :'grant', 4102444800);
 SELECT status FROM code_redeem('late', 'c', 'r');
 UPDATE authorizations SET expires_at = '2000-01-01' WHERE code_hash = 'late';
+UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes' WHERE code_hash <> 'late';
 SELECT code_sweep() > 0 AS swept;
 SELECT code_complete('late', 'late', 4102444800);
 TRUNCATE authorizations, authorization_access_tokens, authorization_revoked_families;

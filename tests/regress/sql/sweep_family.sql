@@ -3,7 +3,8 @@
 CREATE FUNCTION pg_temp.day(days integer) RETURNS bigint LANGUAGE sql AS $$ SELECT extract(epoch FROM now())::bigint + days * 86400 $$;
 -- Lets days go by: what the tables hold is that much older.
 CREATE PROCEDURE pg_temp.later(days integer) LANGUAGE sql AS $$
-  UPDATE authorizations SET expires_at = expires_at - make_interval(days => days), retain_from = retain_from - make_interval(days => days);
+  UPDATE authorizations SET expires_at = expires_at - make_interval(days => days), consumed_at = consumed_at - make_interval(days => days),
+    retain_from = retain_from - make_interval(days => days);
   UPDATE authorization_access_tokens SET expires_at = expires_at - make_interval(days => days);
   UPDATE authorization_revoked_families SET revoked_at = revoked_at - make_interval(days => days);
 $$;

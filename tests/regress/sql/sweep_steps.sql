@@ -5,7 +5,7 @@ ALTER TABLE authorizations SET (autovacuum_enabled = off);
 ALTER TABLE authorization_access_tokens SET (autovacuum_enabled = off);
 SELECT count(code_put('old ' || i, :'grant', 1)) FROM generate_series(1, 12000) i;
 SELECT count(code_put(i::text, :'grant', extract(epoch FROM now())::bigint - 1000)) FROM generate_series(1, 11000) i;
-UPDATE authorizations SET consumed_at = now(), consumed_success = true, consumed_meta = '{}' WHERE code_hash NOT LIKE 'old %';
+UPDATE authorizations SET consumed_at = now() - interval '11 minutes', consumed_success = true, consumed_meta = '{}' WHERE code_hash NOT LIKE 'old %';
 SELECT count(code_record_access_token('f', i::text, i)) FROM generate_series(1, 500) i;
 SELECT code_sweep(11999);
 SELECT code_hash LIKE 'old %' AS old, retain_from = expires_at AS retained, count(*) FROM authorizations GROUP BY 1, 2 ORDER BY 1;

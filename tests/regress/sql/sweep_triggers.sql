@@ -14,7 +14,7 @@ BEGIN
   RETURN NULL;
 END $$;
 CREATE TABLE kinds AS SELECT * FROM unnest('{gone,skipped,failing,undone,undone later,failing later,presenting,waiting,last gone}'::text[]) kind;
-INSERT INTO authorizations SELECT now() - CASE WHEN redeemed THEN interval '1 minute' ELSE interval '1 year' END, now(), CASE WHEN redeemed THEN now() END, redeemed, kind || CASE WHEN redeemed THEN ', redeemed' ELSE '' END, 'c', 's', 'r', '{}', '{}', NULL, NULL, NULL, NULL, NULL, '{}'
+INSERT INTO authorizations SELECT now() - CASE WHEN redeemed THEN interval '1 minute' ELSE interval '1 year' END, now(), CASE WHEN redeemed THEN now() - interval '11 minutes' END, redeemed, kind || CASE WHEN redeemed THEN ', redeemed' ELSE '' END, 'c', 's', 'r', '{}', '{}', NULL, NULL, NULL, NULL, NULL, '{}'
   FROM kinds, unnest('{f,t}'::boolean[]) redeemed;
 INSERT INTO authorization_access_tokens SELECT '2000-01-01', NULL, kind, 'f' FROM kinds;
 INSERT INTO authorization_revoked_families SELECT '2000-01-01', kind FROM kinds;
