@@ -110,6 +110,8 @@ unlike(slurp_file($node->logfile, $seen), qr/WARNING|ERROR|FATAL|PANIC/, 'and th
 my $grant = grant();
 $node->safe_psql('later', "SELECT code_put('redeemed', '$grant', extract(epoch FROM now())::bigint - 3600)");
 $node->safe_psql('later', "SELECT code_take('redeemed'); SELECT code_mark_consumed('redeemed')");
+# (No less than ten minutes after it was taken.)
+$node->safe_psql('later', "UPDATE authorizations SET consumed_at = consumed_at - interval '11 minutes'");
 await_round();
 is(take($node, 'redeemed', 'later'), 'consumed', 'a redeemed code is kept');
 $node->safe_psql('postgres', "ALTER DATABASE later SET attesto_codes.reuse_retention = '30min'");
