@@ -273,9 +273,9 @@ fn code_complete(
 
 /// Records in the caller's transaction that the redemption of a spent code succeeded. The caller
 /// calls it when the token response is built, before it is sent. `replayed`: the redemption is
-/// recorded, but the code was presented again since it was taken.
+/// recorded, but the code was presented again since it was spent, or is closed.
 ///
-/// Errors: 22004, 22023 if meta is not an object, 25006, 55000 if the code is live.
+/// Errors: 22004, 22023 if meta is not an object of at most 64 MB, 25006, 55000 if the code is live.
 #[pg_extern]
 fn code_mark_consumed(
     code_hash: Option<&str>,
@@ -318,7 +318,8 @@ fn code_record_access_token(
 }
 
 /// Revokes a family in the caller's transaction: all its tokens, and every token recorded for it
-/// later (RFC 9700, section 4.2.4). Returns how many tokens were not revoked before.
+/// later, and its live codes (RFC 9700, section 4.2.4). Returns how many tokens that have not expired
+/// were not revoked before.
 ///
 /// Errors: 22004, 22023, 25006.
 #[pg_extern]
@@ -535,7 +536,7 @@ fn key(code_hash: Option<&str>) -> Result<&str, Error> {
     }
 }
 
-/// Opens the two tables of families for writing.
+/// Opens the two tables of families.
 fn with_families<T>(
     function: pg_sys::FunctionCallInfo,
     access: Access,

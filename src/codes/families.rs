@@ -113,10 +113,7 @@ fn has_revocation(
 /// The names of a code, which are families: that of the meta it is marked with, that of its grant,
 /// and its hash. The first is the code's family. An older version may have stored a family that is
 /// too long to be one.
-pub fn names<'a>(
-    code: &'a Row<Code>,
-    of_meta: Option<&'a str>,
-) -> impl Iterator<Item = &'a str> + Clone {
+pub fn names<'a>(code: &'a Row<Code>, of_meta: Option<&'a str>) -> impl Iterator<Item = &'a str> {
     let names = [
         of_meta,
         code.text(Code::FamilyId),

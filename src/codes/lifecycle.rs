@@ -36,8 +36,7 @@ pub struct Own {
 /// How a mark ended.
 pub enum Marked {
     Ok,
-    /// The code was presented again since it was taken, so two parties hold it. Or its take handed
-    /// nothing out.
+    /// The code was presented again since it was spent, so two parties hold it. Or it is closed.
     Replayed,
     Missing,
 }

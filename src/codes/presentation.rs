@@ -15,9 +15,9 @@ use pgrx::check_for_interrupts;
 
 type Codes = Table<Code>;
 
-/// How often a presentation looks at a row that keeps changing. A code has only a few states, so
-/// after this many attempts it is clear that only this transaction sees the row in its present
-/// state.
+/// How often a presentation looks at a row that keeps changing. A code has only a few states, and few
+/// completions write it at once, so after this many attempts it is clear that only this transaction
+/// sees the row in its present state.
 pub const ATTEMPTS: usize = 10;
 
 pub enum Presentation<'a> {

@@ -114,12 +114,9 @@ impl Step {
         let Some(row) = codes.find(code_hash) else {
             return Ok(false);
         };
-        match self {
-            Step::Revoke => Ok(!families::are_revoked(codes, &row)?),
-            _ if self.is_due_on(&row) => Ok(true),
-            _ if self.revokes() => Ok(!families::are_revoked(codes, &row)?),
-            _ => Ok(false),
-        }
+        // Revoke is due on any code that is not live, whether its names are revoked or not.
+        let is_trace_missing = *self != Step::Revoke && self.is_due_on(&row);
+        Ok(is_trace_missing || self.revokes() && !families::are_revoked(codes, &row)?)
     }
 
     /// Finds a code and writes this step if it is due.

@@ -1,4 +1,4 @@
-//! Makes the commit of a take last. Decides what the commit waits for, and lets nothing come
+//! Makes the commit of a presentation last. Decides what the commit waits for, and lets nothing come
 //! between the write and the commit.
 
 use super::client_output;
@@ -13,7 +13,7 @@ use std::cell::Cell;
 const FLUSHED: i32 = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32;
 
 thread_local! {
-    /// Whether this transaction contains a take that nothing may undo.
+    /// Whether this transaction contains a presentation that nothing may undo.
     static AT_ONCE: Cell<bool> = const { Cell::new(false) };
     /// Whether its commit must be on disk.
     static FLUSH: Cell<bool> = const { Cell::new(false) };
@@ -23,7 +23,7 @@ thread_local! {
     static SESSIONS: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
-/// Called after the spend in a final statement. The statement then commits as soon as it ends, even
+/// Called after the write of a presentation in a final statement. The statement then commits as soon as it ends, even
 /// in a pipeline. Until then it cannot be cancelled and the client is told nothing. With `flush`
 /// the commit is on disk, whatever synchronous_commit says.
 pub fn commit_at_once(flush: bool) {
@@ -74,7 +74,7 @@ fn flush_everywhere() {
     }
 }
 
-/// Returns whether the transaction contained a take that nothing may undo.
+/// Returns whether the transaction contained a presentation that nothing may undo.
 fn end() -> bool {
     FLUSH.set(false);
     FLUSH_EVERYWHERE.set(false);

@@ -1,9 +1,9 @@
 //! Whether the running statement is final: nothing can undo its effects before they are committed.
 //!
-//! A take that runs as a statement of its own is committed with that statement and needs no help.
-//! Anything else can be undone: by ROLLBACK, by a later statement of the same transaction, message
-//! or pipeline, by a function around the call, or by another part of the same query. A statement
-//! counts as final only if it is known to be safe.
+//! A presentation that runs as a statement of its own is committed with that statement and needs no
+//! help. Anything else can be undone: by ROLLBACK, by a later statement of the same transaction,
+//! message or pipeline, by a function around the call, or by another part of the same query. A
+//! statement counts as final only if it is known to be safe.
 
 use crate::pg::statement::elements;
 use pgrx::pg_sys;

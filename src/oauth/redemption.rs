@@ -37,7 +37,7 @@ pub enum Reason {
     PkceFailed,
     DpopProofRequired,
     DpopBindingMismatch,
-    /// A family that the code belongs to is revoked.
+    /// One of the code's names is revoked.
     Revoked,
     /// Spent and not redeemed, or a crash has spent it.
     Spent,

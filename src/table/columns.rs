@@ -119,7 +119,8 @@ impl Columns for Code {
         Some("((consumed_at IS NOT NULL) OR (NOT consumed_success))");
     const KEY: Code = Code::CodeHash;
     /// Spent, replayed, redeemed, reused, retained. The retention may be extended again, but months
-    /// later.
+    /// later. A completion of a redeemed code changes nothing in the row, but writes it, too. Of these
+    /// there is seldom more than one.
     const CHANGES: usize = 5;
     fn position(self) -> usize {
         self as usize

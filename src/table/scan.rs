@@ -162,12 +162,7 @@ impl<C: Columns> Table<C> {
     /// dies after the scan has passed the place of the new one. Each change can cause one miss, so
     /// one miss more than there can be changes means that there is no row.
     pub fn find(&self, key: &str) -> Option<Row<'_, C>> {
-        (0..=C::CHANGES).find_map(|_| self.glance(key))
-    }
-
-    /// Like `find`, but with a single probe of the index. It may miss a row that changes meanwhile.
-    pub fn glance(&self, key: &str) -> Option<Row<'_, C>> {
-        self.probe(vec![Key::text(1, key)])
+        (0..=C::CHANGES).find_map(|_| self.probe(vec![Key::text(1, key)]))
     }
 
     /// The row with the lowest key.

@@ -39,10 +39,8 @@ impl Drop for Waiting {
 /// shared memory, or no place in it.
 pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
     let backend = backend::number();
-    if !IN_SHARED_MEMORY.get() || backend >= BACKENDS {
-        return Ok(None);
-    }
-    if !QUEUE.exclusive().submit(backend, &order) {
+    let has_place = IN_SHARED_MEMORY.get() && backend < BACKENDS;
+    if !has_place || !QUEUE.exclusive().submit(backend, &order) {
         return Ok(None);
     }
     let _waiting = Waiting(backend);

@@ -18,6 +18,7 @@ pub const CODES: Index<Code> = Index {
     name: c"authorizations_sweep",
     columns: &[Code::RetainFrom, Code::ExpiresAt],
 };
+
 /// The instants that decide whether a row is due.
 #[derive(Clone, Copy)]
 pub struct Due {
@@ -50,9 +51,7 @@ impl Due {
             revoked: expired - retention.max(seconds(REVOCATION)),
         }
     }
-}
 
-impl Due {
     /// Whether the code is spent and not redeemed, and was spent too short a time ago.
     pub fn is_early(&self, code: &Row<Code>) -> bool {
         early_until(code) > Some(self.expired)

@@ -1,10 +1,11 @@
 //! Sweeps: which rows are due, and their removal.
 //!
 //! A live code is due when it has expired, and a spent one not before ten minutes after it was
-//! spent. A redeemed code is evidence: the first sweep
-//! after its expiry writes `retain_from`, and the code is due attesto_codes.reuse_retention after
-//! that. If tokens of its family expire later, the sweep moves `retain_from` on, and a later sweep
-//! looks at the code again. So a sweep reads by its index only the rows that it removes or retains.
+//! spent. A redeemed code is evidence: the first sweep after its expiry writes `retain_from`, and
+//! the code is due attesto_codes.reuse_retention after that. If tokens of its family expire later,
+//! the sweep moves `retain_from` on, and a later sweep looks at the code again. So a sweep reads by
+//! its index only the rows that it removes or retains, and spent codes that are kept for their ten
+//! minutes.
 //!
 //! A sweep commits in batches. It ends a batch as soon as another transaction waits for a row that
 //! the batch holds. The sweep itself never waits. It leaves rows to the next sweep if they are
