@@ -79,13 +79,26 @@ impl Step {
         if !self.revokes() {
             return self.write_row(codes, row, wait);
         }
-        with_families(codes, wait, |families| {
-            let update = self.write_row(codes, row, wait)?;
-            if update == Update::Done {
-                families::revoke_names(families, row)?;
+        // The row is written, so an error must end the transaction, also in a worker.
+        let revoke = |families: &Table<Family>| {
+            families::revoke_names(families, row).unwrap_or_else(|error| error.raise());
+            Ok(Update::Done)
+        };
+        match wait {
+            // Who waits for the row must not keep others from the revocations: it may go to a worker
+            // afterwards, which would wait behind them.
+            LockWait::Wait => match self.write_row(codes, row, wait)? {
+                Update::Done => Table::in_schema(codes.schema(), Access::Write, revoke),
+                update => Ok(update),
+            },
+            LockWait::GiveUp => {
+                let write = |families: &Table<Family>| match self.write_row(codes, row, wait)? {
+                    Update::Done => revoke(families),
+                    update => Ok(update),
+                };
+                Ok(Table::with_oid(families_of(codes)?, write)?.unwrap_or(Update::Busy))
             }
-            Ok(update)
-        })
+        }
     }
 
     fn write_row(&self, codes: &Codes, row: &Row<Code>, wait: LockWait) -> Result<Update, Error> {
@@ -152,18 +165,6 @@ impl Step {
 
 fn families_of(codes: &Codes) -> Result<Oid, Error> {
     Table::<Family>::oid_in(codes.schema()).ok_or(Error::NoTable(Family::TABLE))
-}
-
-/// Opens the revocations for writing. `Busy`: they are locked, and `wait` says to give up.
-fn with_families(
-    codes: &Codes,
-    wait: LockWait,
-    write: impl FnOnce(&Table<Family>) -> Result<Update, Error>,
-) -> Result<Update, Error> {
-    if wait == LockWait::Wait {
-        return Table::in_schema(codes.schema(), Access::Write, write);
-    }
-    Ok(Table::with_oid(families_of(codes)?, write)?.unwrap_or(Update::Busy))
 }
 
 /// A time after the spend, even if the clock was set back, so that the code does not look closed.

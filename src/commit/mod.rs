@@ -14,6 +14,7 @@ pub use self::durability::flush_on_commit;
 
 use self::durability::commit_at_once;
 use crate::codes::counters::{self, Counter};
+use crate::codes::families;
 use crate::codes::presentation::{self, ATTEMPTS, Answer, Presentation, Presented, Write};
 use crate::codes::step::Step;
 use crate::error::Error;
@@ -98,30 +99,32 @@ fn write(
     Way { is_final, joins }: Way,
 ) -> Result<Write, Error> {
     // A final statement with triggers is not quick: interrupts are held until its commit, so a
-    // trigger that waits could not be cancelled.
+    // trigger that waits could not be cancelled. It waits here for the tables, since no worker does.
+    let is_quick = is_final && step.is_plain(codes, LockWait::Wait)? == Some(true);
     let is_small = joins || answer.size() <= RENDERED_BEFORE_COMMIT;
-    let (update, path) =
-        if is_final && is_small && step.is_plain(codes, LockWait::Wait)? == Some(true) {
-            (
-                with_this_statement(step, codes, row)?,
-                Counter::SpendsStatement,
-            )
-        } else if joins && !is_final {
-            (
-                step.write(codes, row, LockWait::Wait)?,
-                Counter::SpendsJoined,
-            )
-        } else if is_own(step, codes, row, code_hash) {
-            (
-                savepoint::write(step, codes, row, code_hash)?,
-                Counter::SpendsJoined,
-            )
-        } else if codes.wait_for_writer(code_hash) || is_final && codes.wait_for_holders(row) {
-            return Ok(Write::Ended(Update::Gone));
-        } else {
-            return Ok(Write::Ordered);
-        };
-    if update == Update::Done {
+    // What this transaction has revoked may still be rolled back, but it is revoked only once.
+    let is_new = *step != Step::Revoke || !families::are_revoked(codes, row)?;
+    let (update, path) = if is_quick && is_small {
+        (
+            with_this_statement(step, codes, row)?,
+            Counter::SpendsStatement,
+        )
+    } else if joins && !is_final {
+        (
+            step.write(codes, row, LockWait::Wait)?,
+            Counter::SpendsJoined,
+        )
+    } else if is_own(step, codes, row, code_hash) {
+        (
+            savepoint::write(step, codes, row, code_hash)?,
+            Counter::SpendsJoined,
+        )
+    } else if codes.wait_for_writer(code_hash) || is_final && codes.wait_for_holders(row) {
+        return Ok(Write::Ended(Update::Gone));
+    } else {
+        return Ok(Write::Ordered);
+    };
+    if update == Update::Done && is_new {
         count(step, path);
     }
     Ok(Write::Ended(update))

@@ -5,6 +5,7 @@
 //! are missing.
 
 use crate::codes::lifecycle::Own;
+use crate::codes::presentation::ATTEMPTS;
 use crate::codes::step::Step;
 use crate::error::Error;
 use crate::pg::transaction::{
@@ -139,13 +140,16 @@ fn write_again(written: &[Written]) {
 
 /// Writes what is missing of a step. Returns whether it wrote something.
 fn write_missing(step: &Step, codes: &Table<Code>, code_hash: &str) -> Result<bool, Error> {
-    if !step.is_missing(codes, code_hash)? {
-        return Ok(false);
-    }
-    let update = step.write_by_hash(codes, code_hash, LockWait::GiveUp)?;
-    // The code may have gone on since, so that only the revocations are missing.
-    if update == Update::Gone && step.revokes() {
-        Step::Revoke.write_by_hash(codes, code_hash, LockWait::GiveUp)?;
+    // Another transaction may change the row while this one waits for it.
+    for attempt in 0..ATTEMPTS {
+        if !step.is_missing(codes, code_hash)? {
+            return Ok(attempt > 0);
+        }
+        let update = step.write_by_hash(codes, code_hash, LockWait::Wait)?;
+        // The code may have gone on since, so that only the revocations are missing.
+        if update == Update::Gone && step.revokes() {
+            Step::Revoke.write_by_hash(codes, code_hash, LockWait::Wait)?;
+        }
     }
     Ok(true)
 }

@@ -43,7 +43,7 @@ my $put = "SELECT code_put('%s', '$grant', 1);";
 sub rolled_back { return "BEGIN; $_[0] ROLLBACK;"; }
 put($node, $_) for 'alone', 'block', 'joined', 'spent';
 take($node, 'spent');
-put($node, $_) for 'redeem', 'redeem block', 'redeem joined', 'redeem marked', 'redeem spent', 'redeem taken', 'wrong client', 'wrong client in a block', 'wrong uri', 'revoked', 'no revocation';
+put($node, $_) for 'redeem', 'redeem block', 'redeem joined', 'redeem marked', 'redeem spent', 'redeem taken', 'wrong client', 'wrong client in a block', 'wrong uri', 'revoked', 'no revocation', 'redeem own';
 put($node, 'challenge', code_challenge => 'x');
 put($node, $_, dpop_jkt => 'x') for 'no proof', 'wrong proof';
 $node->safe_psql('postgres', sprintf($put, 'expired') . "SELECT code_revoke_family('revoked')");
@@ -94,9 +94,12 @@ my @cases = (
 	[ 'a reuse in a transaction', rolled_back("SELECT * FROM code_redeem('redeem', 'c', 'r');"), 'redeems_consumed 1, reuses 1, revocations_by_reuse 1' ],
 	[ 'a second reuse', "SELECT * FROM code_redeem('redeem', 'c', 'r');", 'redeems_consumed 1' ],
 	[ 'a reuse', "SELECT * FROM code_redeem('redeem marked', 'c', 'r');", 'redeems_consumed 1, reuses 1, revocations_by_reuse 1' ],
+	[ 'one more redemption', "SELECT * FROM code_redeem('redeem own', 'c', 'r');", 'redeems_ok 1, spends_statement 1' ],
 	[ 'a reuse that may not revoke', "SELECT * FROM code_redeem('no revocation', 'c', 'r', meta => '{}'); SET attesto_codes.revoke_on_reuse = off; SELECT * FROM code_redeem('no revocation', 'c', 'r');",
 		'redeems_consumed 1, redeems_ok 1, reuses 1, spends_statement 1' ],
 	[ 'a revocation by a later one', rolled_back("SELECT * FROM code_redeem('no revocation', 'c', 'r');"), 'redeems_consumed 1, revocations_by_reuse 1' ],
+	[ 'a code that is redeemed again and again in one transaction', "BEGIN; SELECT code_complete('redeem own'); " . "SELECT * FROM code_redeem('redeem own', 'c', 'r'); " x 3 . 'COMMIT',
+		'completes 1, redeems_consumed 3, reuses 1, revocations_by_reuse 1' ],
 	[ 'a sweep', sprintf($put, 'due-1') . sprintf($put, 'due-2') . rolled_back('SELECT code_sweep();'), 'puts 2, rows_swept 2, sweeps 1' ],
 	[ 'a sweep that finds nothing', 'SELECT code_sweep();', 'sweeps 1' ]);
 is(counted($_->[1]), $_->[2], "$_->[0]: " . ($_->[2] || "nothing")) for @cases;

@@ -85,6 +85,22 @@ ALTER ROLE regress_token SET attesto_codes.revoke_on_reuse = off;
 SELECT status FROM code_redeem('off of a role', 'c', 'r');
 \c - :superuser
 ALTER ROLE regress_token RESET attesto_codes.revoke_on_reuse;
+-- A revocation that cannot be written: nothing is noted, neither by the statement nor by a worker.
+SELECT count(code_put(h, '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 4102444800)) FROM unnest('{replayed,reused}'::text[]) h;
+SELECT count(*) FROM unnest('{replayed,reused}'::text[]) h, code_redeem(h, 'c', 'r');
+SELECT code_complete('reused');
+ALTER INDEX authorization_revoked_families_family RENAME TO elsewhere;
+SELECT status FROM code_redeem('replayed', 'c', 'r');
+SELECT status FROM code_redeem('reused', 'c', 'r');
+BEGIN;
+SELECT status FROM code_redeem('replayed', 'c', 'r');
+ROLLBACK;
+BEGIN;
+SELECT status FROM code_redeem('reused', 'c', 'r');
+ROLLBACK;
+ALTER INDEX elsewhere RENAME TO authorization_revoked_families_family;
+SELECT code_hash, replayed_at, reused_at, code_family_revoked(code_hash) AS revoked FROM authorizations WHERE code_hash IN ('replayed', 'reused') ORDER BY 1;
+
 -- Nor in its connection.
 \c "dbname=regression user=regress_token options='-c attesto_codes.revoke_on_reuse=off -c attesto_codes.replay_grace=10'"
 SELECT status FROM code_redeem('of a connection', 'c', 'r');
