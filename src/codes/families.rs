@@ -148,11 +148,9 @@ pub fn are_revoked(codes: &Table<Code>, code: &Row<Code>) -> Result<bool, Error>
     all_names(codes, code, |_| true)
 }
 
-/// Whether all names of a code are revoked, by transactions that are committed.
+/// Whether all names of a code are revoked, and neither a rollback nor a crash can undo that.
 pub fn are_revoked_for_good(codes: &Table<Code>, code: &Row<Code>) -> Result<bool, Error> {
-    all_names(codes, code, |revocation| {
-        !revocation.is_of_this_transaction()
-    })
+    all_names(codes, code, |revocation| revocation.is_for_good())
 }
 
 fn all_names(

@@ -24,14 +24,21 @@ thread_local! {
 }
 
 /// Called after the write of a presentation in a final statement. The statement then commits as soon as it ends, even
-/// in a pipeline. Until then it cannot be cancelled and the client is told nothing. With `flush`
+/// in a pipeline. Until then it cannot be cancelled and the client is told nothing. If `is_flushed`
 /// the commit is on disk, whatever synchronous_commit says.
-pub fn commit_at_once(flush: bool) {
-    FLUSH.set(flush || FLUSH.get());
+pub fn commit_at_once(is_flushed: bool) {
+    if is_flushed {
+        flush();
+    }
     if !AT_ONCE.replace(true) {
         end_with_this_statement();
         client_output::hold();
     }
+}
+
+/// Makes the commit of this transaction wait for the disk, whatever synchronous_commit is by then.
+pub fn flush() {
+    FLUSH.set(true);
 }
 
 /// Makes the commit of this transaction wait for the disk and the standbys, as synchronous_commit =

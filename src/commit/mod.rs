@@ -12,7 +12,7 @@ pub mod savepoint;
 
 pub use self::durability::flush_on_commit;
 
-use self::durability::commit_at_once;
+use self::durability::{commit_at_once, flush};
 use crate::codes::counters::{self, Counter};
 use crate::codes::families;
 use crate::codes::presentation::{self, ATTEMPTS, Answer, Presentation, Presented, Write};
@@ -111,7 +111,7 @@ fn write(
         )
     } else if joins && !is_final {
         (
-            step.write(codes, row, LockWait::Wait)?,
+            with_this_transaction(step, codes, row)?,
             Counter::SpendsJoined,
         )
     } else if is_own(step, codes, row, code_hash) {
@@ -141,10 +141,27 @@ fn is_own(step: &Step, codes: &Table<Code>, row: &Row<Code>, code_hash: &str) ->
 fn with_this_statement(step: &Step, codes: &Table<Code>, row: &Row<Code>) -> Result<Update, Error> {
     let update = step.write(codes, row, LockWait::Wait)?;
     if update == Update::Done {
-        // A code that a crash spends need not be spent on disk. A revocation is needed after it.
-        commit_at_once(!row.has(Code::Run) || step.revokes());
+        commit_at_once(is_needed_on_disk(step, row));
     }
     Ok(update)
+}
+
+/// Under take_in_transaction = join a rollback undoes the step, but a crash after the commit does not.
+fn with_this_transaction(
+    step: &Step,
+    codes: &Table<Code>,
+    row: &Row<Code>,
+) -> Result<Update, Error> {
+    let update = step.write(codes, row, LockWait::Wait)?;
+    if update == Update::Done && is_needed_on_disk(step, row) {
+        flush();
+    }
+    Ok(update)
+}
+
+/// A code that a crash spends need not be spent on disk. A revocation is needed after it.
+fn is_needed_on_disk(step: &Step, row: &Row<Code>) -> bool {
+    !row.has(Code::Run) || step.revokes()
 }
 
 fn count(step: &Step, path: Counter) {

@@ -85,6 +85,22 @@ impl<C: Columns> Row<'_, C> {
         }
     }
 
+    /// Whether the transaction that wrote this row version is committed, and no crash can undo that.
+    pub fn is_for_good(&self) -> bool {
+        if self.is_of_this_transaction() {
+            return false;
+        }
+        // SAFETY: as above. PostgreSQL notes in the header that a transaction is committed only when
+        // that is on disk.
+        unsafe {
+            let header = &*self.header();
+            u32::from(header.t_infomask) & pg_sys::HEAP_XMIN_COMMITTED != 0
+                || !pg_sys::XLogNeedsFlush(pg_sys::TransactionIdGetCommitLSN(
+                    header.t_choice.t_heap.t_xmin,
+                ))
+        }
+    }
+
     /// Whether this transaction inserted the row, so that every version of it is its own.
     pub fn is_new(&self) -> bool {
         // SAFETY: as above.

@@ -10,7 +10,8 @@ use Test::More;
 my $rounds = 6;
 my %ways = (
 	'a statement of its own' => 'SELECT * FROM %s',
-	'a transaction' => 'BEGIN; SELECT * FROM %s; COMMIT');
+	'a transaction' => 'BEGIN; SELECT * FROM %s; COMMIT',
+	'a transaction that it joins' => "SET attesto_codes.take_in_transaction = 'join'; BEGIN; SELECT * FROM %s; COMMIT");
 
 my $meta = q(NULL, NULL, '{"family_id": "of the meta"}');
 my ($take, $redeem, $mark) = ("code_take('%s')", "code_redeem('%s', 'c', 'r')", q(code_mark_consumed('%1$s', '{"family_id": "mark of %1$s"}')));
@@ -28,6 +29,9 @@ my %presentations = (
 	'a replay by redeem' => [ [$redeem], $redeem, 'error|spent|', "$noted AND $revoked" ],
 	'a reuse by redeem' => [ [$redeem, $mark], $redeem, 'consumed|', "reused_at IS NOT NULL AND $revoked" ],
 	'a revocation after a reuse' => [ [$take, $mark, $take], $redeem, 'consumed|', $revoked ],
+	# It has nothing more to revoke, but the revocations that it finds are not on disk.
+	'a reuse after revocations' => [ [$redeem, $mark, $take, "set_config('synchronous_commit', 'off', false)",
+		map { "code_revoke_family('$_%1\$s')" } '', 'of ', 'mark of '], $redeem, 'consumed|', "reused_at IS NOT NULL AND $revoked" ],
 	'a replay of a code of a run' => [ [$redeem], $redeem, 'error|spent|', "$noted AND $revoked", 'SET attesto_codes.codes_survive_crash = off' ],
 	'a reuse of a code of a run' => [ [$redeem, $mark], $redeem, 'consumed|', "reused_at IS NOT NULL AND $revoked", 'SET attesto_codes.codes_survive_crash = off' ]);
 
