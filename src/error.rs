@@ -253,7 +253,7 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
         Error::NoRandom => (
             ERRCODE_INTERNAL_ERROR,
             "the server has no random bytes".into(),
-            "PostgreSQL could not read any from the operating system.".into(),
+            "The operating system gave none.".into(),
             "Try again; if it goes on, look at the operating system's source of randomness.",
         ),
         Error::MaxRows => (

@@ -185,11 +185,10 @@ pub fn now() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
-/// Random bytes that nobody can guess, or `None` if the server has no source of them.
+/// Random bytes that nobody can guess, or `None` if the operating system has no source of them.
 pub fn random_bytes<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    // SAFETY: fills the buffer, which has N bytes.
-    unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) }.then_some(bytes)
+    getrandom::fill(&mut bytes).ok().map(|()| bytes)
 }
 
 /// Sends a NOTIFY when the transaction commits.
