@@ -101,12 +101,26 @@ ask() {
   echo "$line"
 }
 
-# session_goes_on N: with the library that it has loaded. What needs a worker has one with the new library, which refuses it.
+# The session goes on with the library that it has loaded. What needs a worker has one with the new library, which refuses it.
 session_goes_on() {
-  is "the session goes on: it takes a code" ok ask "SELECT status FROM code_take('statement$1');"
-  is "to take one in a transaction it has to reconnect" "ERROR:  57P01" ask "BEGIN; SELECT status FROM code_take('transaction$1');"
+  is "the session goes on: it takes a code" ok ask "SELECT status FROM code_take('statement1');"
+  is "to take one in a transaction it has to reconnect" "ERROR:  57P01" ask "BEGIN; SELECT status FROM code_take('transaction1');"
   is "and to sweep" "ERROR:  57P01" ask "ROLLBACK; SELECT code_sweep();"
-  is "that code is not spent" ok ask "SELECT status FROM code_take('transaction$1');"
+  is "that code is not spent" ok ask "SELECT status FROM code_take('transaction1');"
+  has_replaced_library
+}
+
+# Once the extension is updated, that library could not see which codes are revoked.
+session_is_refused() {
+  is "the session has to reconnect to take a code" "ERROR:  42883" ask "SELECT status FROM code_take('statement2');"
+  is "also in a transaction" "ERROR:  42883" ask "BEGIN; SELECT status FROM code_take('transaction2');"
+  is "and to sweep" "ERROR:  57P01" ask "ROLLBACK; SELECT code_sweep();"
+  is "neither code is spent" "$(printf 'live\nlive')" \
+    sql upgraded -c "SELECT i.status FROM unnest('{statement2,transaction2}'::text[]) h, code_inspect(h) i"
+  has_replaced_library
+}
+
+has_replaced_library() {
   is "it has the library that was replaced" "attesto_codes.so (deleted)" \
     sh -c "grep -om 1 'attesto_codes.so (deleted)' /proc/$(ask "SELECT pg_backend_pid();")/maps"
 }
@@ -157,10 +171,10 @@ started=$(sql -c "SELECT pg_postmaster_start_time()")
 ok "the package is installed over it with apt" apt_install /tmp/new.deb
 is "with the version of this tree" "$VERSION" \
   sql -c "SELECT default_version FROM pg_available_extensions WHERE name = 'attesto_codes'"
-[ -z "$commit" ] || session_goes_on 1
+[ -z "$commit" ] || session_goes_on
 ok "the extension is updated" sql upgraded -c "ALTER EXTENSION attesto_codes UPDATE"
 is "to that version" "$VERSION" sql upgraded -c "SELECT extversion FROM pg_extension WHERE extname = 'attesto_codes'"
-[ -z "$commit" ] || session_goes_on 2
+[ -z "$commit" ] || session_is_refused
 wanted='ok|live|
 error||
 replayed
