@@ -40,15 +40,6 @@ my $node = new_primary('crash', 'synchronous_commit = off', 'wal_writer_delay = 
 
 sub value { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
-sub kill_backend
-{
-	my $session = $node->background_psql('postgres');
-	kill 'KILL', $session->query_safe('SELECT pg_backend_pid()');
-	$session->{run}->finish;
-	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
-	return;
-}
-
 sub wait_until
 {
 	my ($what, $is_so) = @_;
@@ -70,7 +61,7 @@ sub kill_server
 	return;
 }
 
-my @crashes = (sub { $node->stop('immediate'); $node->start; }, \&kill_backend, \&kill_server);
+my @crashes = (sub { $node->stop('immediate'); $node->start; }, sub { kill_backend($node) }, \&kill_server);
 
 sub rounds
 {

@@ -23,21 +23,17 @@ sub put_in_run
 
 sub value { my ($sql, $db) = @_; return $node->safe_psql($db // 'postgres', $sql); }
 
-sub kill_backend
+sub crash
 {
-	my $session = $node->background_psql('postgres');
-	my $pid = $session->query_safe('SELECT pg_backend_pid()');
 	my $started = value('SELECT pg_postmaster_start_time()');
-	kill 'KILL', $pid;
-	$session->{run}->finish;
-	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+	kill_backend($node);
 	is(value('SELECT pg_postmaster_start_time()'), $started, 'the postmaster lives on');
 	return;
 }
 
 my %crashes = (
 	'a crash of the server' => sub { $node->stop('immediate'); $node->start; },
-	'a crash of a backend' => \&kill_backend);
+	'a crash of a backend' => \&crash);
 
 my $lost = 0;
 for my $crash (sort keys %crashes)

@@ -8,7 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_primary grant put take error_of bound);
+our @EXPORT = qw(new_primary grant put take error_of bound kill_backend);
 
 # While a server recovers, a psql that cannot connect may be gone before its query is written to it, and IPC::Run
 # dies of that. To a poll it is an answer like another one.
@@ -85,6 +85,24 @@ sub bound
 		  (map { ('-D', "$_=$variables{$_}") } sort keys %variables), 'postgres' ],
 		'>', \$out, '2>', \$err);
 	return $out . $err;
+}
+
+# Kills a backend, upon which the server crashes and recovers, and waits until it is back. The server goes on for a moment
+# before, until it has seen that the backend is gone.
+sub kill_backend
+{
+	my ($node) = @_;
+	my $session = $node->background_psql('postgres');
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	my $seen = -s $node->logfile;
+	kill 'KILL', $pid;
+	$session->{run}->finish;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return if slurp_file($node->logfile, $seen) =~ /ready to accept connections/;
+		select undef, undef, undef, 0.1;
+	}
+	die 'the server did not come back';
 }
 
 1;
