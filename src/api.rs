@@ -117,7 +117,7 @@ fn code_issue(
     let (code, family_id) = secrets()?;
     grant.family_id = grant.family_id.or(Identifier::new(&family_id));
     let code_hash = digest::hash(&code);
-    let expires_at = numeric_date::from_timestamp(now()) + i64::from(expires_in);
+    let expires_at = numeric_date::from_timestamp_up(now()) + i64::from(expires_in);
     put(fcinfo, &code_hash, grant, expires_at)?;
     Ok(code)
 }
@@ -195,10 +195,8 @@ fn code_redeem(
 ) -> Result<ResultRow<5>, ErrorReport> {
     let code_hash = key(code_hash)?;
     let client_id = client_id.ok_or(Error::Null("client_id"))?;
-    if meta
-        .as_ref()
-        .is_some_and(|meta| meta.bytes().len() > META_BYTES)
-    {
+    let is_refused = |meta: &Jsonb| !meta.is_object_for_a_row() || meta.bytes().len() > META_BYTES;
+    if meta.as_ref().is_some_and(is_refused) {
         return Err(Error::RedeemMeta.into());
     }
     let meta = meta.map(Meta::check).transpose()?;

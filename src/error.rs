@@ -161,12 +161,12 @@ fn describe(error: Error) -> (PgSqlErrorCode, String, String, &'static str) {
             ERRCODE_INVALID_PARAMETER_VALUE,
             "invalid meta".into(),
             "The member \"family_id\" of meta must be a string of 1 to 1024 bytes or null.".into(),
-            "Pass the identifier of the family, or leave the member out; the code was not presented.",
+            "Pass the identifier of the family, or leave the member out; nothing was written.",
         ),
         Error::RedeemMeta => (
             ERRCODE_INVALID_PARAMETER_VALUE,
             "invalid meta".into(),
-            "The argument \"meta\" of code_redeem must be a JSON object of at most 4096 bytes.".into(),
+            "The argument \"meta\" of code_redeem must be a JSON object of at most 4096 bytes, stored as jsonb.".into(),
             "Pass a smaller object, or pass it to code_complete; the code was not presented.",
         ),
         Error::Exists => (

@@ -100,6 +100,8 @@ pub fn inspect(codes: &Codes, code_hash: &str, own: Own) -> Result<Option<Inspec
     };
     let (status, meta) = if is_redeemed(&row) {
         ("redeemed", Some(reuse::redemption(&row)?))
+    } else if let Some(Step::Spend(Some(meta))) = &own.spent {
+        ("redeemed", Some(reuse::redemption_with(&row, Some(meta))?))
     } else if is_live(&row) && own.spent.is_none() && !runs::is_over(codes, &row)? {
         ("live", None)
     } else {

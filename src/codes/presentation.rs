@@ -10,15 +10,45 @@ use crate::oauth::numeric_date::{from_timestamp, seconds};
 use crate::oauth::redemption::{Asked, Reason, Sent, failure};
 use crate::pg::jsonb::Jsonb;
 use crate::settings::{REPLAY_GRACE, REVOKE_ON_REUSE};
-use crate::table::{Code, Row, Table, Update};
+use crate::table::{Code, Row, Table, Update, Version};
 use pgrx::check_for_interrupts;
 
 type Codes = Table<Code>;
 
-/// How often a presentation looks at a row that keeps changing. A code has only a few states, and few
-/// completions write it at once, so after this many attempts it is clear that only this transaction
-/// sees the row in its present state.
-pub const ATTEMPTS: usize = 10;
+/// How often a presentation fails to write its step on one version of the row before it gives up.
+/// Others may have changed the row in between, and have rolled back. After this many attempts it is
+/// clear that only this transaction sees the row in its present state.
+const ATTEMPTS: usize = 10;
+
+/// The failed attempts on the row version that was found last. A row that others change, as
+/// completions of one code do, is tried again for as long as they change it.
+#[derive(Default)]
+pub struct Attempts {
+    on: Option<Version>,
+    failed: usize,
+}
+
+impl Attempts {
+    /// Counts an attempt that found the row changed.
+    pub fn failed(&mut self, on: Version) {
+        if self.on.replace(on) != Some(on) {
+            self.failed = 0;
+        }
+        self.failed += 1;
+    }
+
+    /// A worker waited for the row, or its table, as long as it may.
+    pub fn waited(&mut self, on: Version) {
+        (self.on, self.failed) = (Some(on), ATTEMPTS);
+    }
+
+    pub fn check(&self, on: Version) -> Result<(), Error> {
+        match self.on == Some(on) && self.failed >= ATTEMPTS {
+            true => Err(Error::Locked),
+            false => Ok(()),
+        }
+    }
+}
 
 pub enum Presentation<'a> {
     /// By code_take, which checks nothing of the client's request.
@@ -60,6 +90,8 @@ impl Answer {
 /// The result of writing a presentation's step.
 pub enum Write {
     Ended(Update),
+    /// An open transaction had written the row, and has ended since.
+    Waited,
     /// A worker has to write it, after this backend has let go of the table.
     Ordered,
 }
@@ -67,8 +99,9 @@ pub enum Write {
 /// How far a presentation has come.
 pub enum Presented {
     Answered(Answer),
-    /// The answer is valid only after this step is written.
-    Ordered(Step, Answer),
+    /// The answer is valid only after this step is written to this version of the row, or a later
+    /// one.
+    Ordered(Step, Answer, Version),
 }
 
 /// Presents a code. Calls `write` with the step that is due, and `write` makes it last. An answer
@@ -77,9 +110,10 @@ pub fn present(
     codes: &Codes,
     code_hash: &str,
     presentation: &Presentation,
+    attempts: &mut Attempts,
     write: impl Fn(&Step, &Row<Code>, &Answer) -> Result<Write, Error>,
 ) -> Result<Presented, Error> {
-    for _ in 0..ATTEMPTS {
+    loop {
         check_for_interrupts!();
         let Some(row) = codes.find(code_hash) else {
             return Ok(Presented::Answered(Answer::Error(Reason::Unknown)));
@@ -88,14 +122,15 @@ pub fn present(
         let Some(step) = step else {
             return Ok(Presented::Answered(answer));
         };
+        attempts.check(row.version())?;
         match write(&step, &row, &answer)? {
             Write::Ended(Update::Done) => return Ok(Presented::Answered(answer)),
-            Write::Ended(Update::Gone) => {}
+            Write::Ended(Update::Gone) => attempts.failed(row.version()),
             Write::Ended(Update::Busy) => return Err(Error::Locked),
-            Write::Ordered => return Ok(Presented::Ordered(step, answer)),
+            Write::Waited => {}
+            Write::Ordered => return Ok(Presented::Ordered(step, answer, row.version())),
         }
     }
-    Err(Error::Locked)
 }
 
 impl Presentation<'_> {
@@ -167,9 +202,10 @@ impl Presentation<'_> {
         };
         let asks_for_key = row.has(Code::CodeChallenge) || row.has(Code::Cnf);
         let spent_at: Option<i64> = row.get(Code::ConsumedAt);
-        let grace = seconds(REPLAY_GRACE.get());
-        // Without a grace a call that began before the spend is no second try either.
-        let is_within = |spent_at| grace > 0 && redemption.now < spent_at + grace;
+        let grace = seconds(REPLAY_GRACE.get()).unsigned_abs();
+        // A spend that lies in the future is no second try for longer than the grace, either: the
+        // clock was set back.
+        let is_within = |spent_at: i64| redemption.now.abs_diff(spent_at) < grace;
         asks_for_key && spent_at.is_some_and(is_within)
     }
 }

@@ -45,8 +45,12 @@ struct Notice<'a> {
 
 /// The meta that a presentation of a redeemed code gets.
 pub fn redemption(row: &Row<Code>) -> Result<Jsonb<'static>, Error> {
-    let meta = row.jsonb(Code::ConsumedMeta);
-    let meta = meta.as_ref().map(Jsonb::read).transpose()?;
+    redemption_with(row, row.jsonb(Code::ConsumedMeta).as_ref())
+}
+
+/// The meta that a presentation gets of a code that was redeemed with this meta.
+pub fn redemption_with(row: &Row<Code>, meta: Option<&Jsonb>) -> Result<Jsonb<'static>, Error> {
+    let meta = meta.map(Jsonb::read).transpose()?;
     let redemption = Redemption {
         family_id: row.text(Code::FamilyId),
         subject: row.text(Code::Subject).ok_or(Error::Damaged)?,

@@ -122,14 +122,20 @@ impl Step {
         Ok(update)
     }
 
-    /// Whether the code exists and this step, or a part of it, is missing.
-    pub fn is_missing(&self, codes: &Codes, code_hash: &str) -> Result<bool, Error> {
-        let Some(row) = codes.find(code_hash) else {
-            return Ok(false);
-        };
+    /// The step that leaves the same trace on this row. A reuse of a code whose mark was rolled back
+    /// since is a replay.
+    pub fn on(&self, row: &Row<Code>) -> Step {
+        match self {
+            Step::Reuse { revokes } if !is_redeemed(row) => Step::Replay { revokes: *revokes },
+            step => step.clone(),
+        }
+    }
+
+    /// Whether this step, or a part of it, is missing.
+    pub fn is_missing(&self, codes: &Codes, row: &Row<Code>) -> Result<bool, Error> {
         // Revoke is due on any code that is not live, whether its names are revoked or not.
-        let is_trace_missing = *self != Step::Revoke && self.is_due_on(&row);
-        Ok(is_trace_missing || self.revokes() && !families::are_revoked(codes, &row)?)
+        let is_trace_missing = *self != Step::Revoke && self.is_due_on(row);
+        Ok(is_trace_missing || self.revokes() && !families::are_revoked(codes, row)?)
     }
 
     /// Finds a code and writes this step if it is due.

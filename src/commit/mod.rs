@@ -15,7 +15,7 @@ pub use self::durability::flush_on_commit;
 use self::durability::{commit_at_once, flush};
 use crate::codes::counters::{self, Counter};
 use crate::codes::families;
-use crate::codes::presentation::{self, ATTEMPTS, Answer, Presentation, Presented, Write};
+use crate::codes::presentation::{self, Answer, Attempts, Presentation, Presented, Write};
 use crate::codes::step::Step;
 use crate::error::Error;
 use crate::pg::backend::{is_worker, schema_of};
@@ -52,19 +52,22 @@ pub fn present(
         return Err(Error::InTransaction(presentation.function()));
     }
     let joins = in_transaction == TakeInTransaction::Join;
-    let mut attempts = 0;
-    while attempts < ATTEMPTS {
+    let mut attempts = Attempts::default();
+    loop {
         let (presented, locks) = Table::with(function, Access::Write, |codes| {
             let way = Way { is_final, joins };
-            let presented =
-                presentation::present(codes, code_hash, presentation, |step, row, answer| {
-                    write(step, codes, row, answer, code_hash, way)
-                });
+            let presented = presentation::present(
+                codes,
+                code_hash,
+                presentation,
+                &mut attempts,
+                |step, row, answer| write(step, codes, row, answer, code_hash, way),
+            );
             Ok((presented?, codes.locks()))
         })?;
-        let (step, answer) = match presented {
+        let (step, answer, version) = match presented {
             Presented::Answered(answer) => return Ok(answer),
-            Presented::Ordered(step, answer) => (step, answer),
+            Presented::Ordered(step, answer, version) => (step, answer, version),
         };
         // A backend that waits for the table would wait for this process, and the worker would wait
         // behind that backend.
@@ -74,13 +77,12 @@ pub fn present(
                 count(&step, path);
                 return Ok(answer);
             }
-            (Update::Gone, _) => attempts += 1,
+            (Update::Gone, _) => attempts.failed(version),
             // A final statement waits itself, as an UPDATE would.
             (Update::Busy, _) if is_final => {}
-            (Update::Busy, _) => return Err(Error::Locked),
+            (Update::Busy, _) => attempts.waited(version),
         }
     }
-    Err(Error::Locked)
 }
 
 /// Facts about the caller.
@@ -116,11 +118,11 @@ fn write(
         )
     } else if is_own(step, codes, row, code_hash) {
         (
-            savepoint::write(step, codes, row, code_hash)?,
+            with_the_writer(step, codes, row, code_hash)?,
             Counter::SpendsJoined,
         )
     } else if codes.wait_for_writer(code_hash) || is_final && codes.wait_for_holders(row) {
-        return Ok(Write::Ended(Update::Gone));
+        return Ok(Write::Waited);
     } else {
         return Ok(Write::Ordered);
     };
@@ -154,6 +156,20 @@ fn with_this_transaction(
 ) -> Result<Update, Error> {
     let update = step.write(codes, row, LockWait::Wait)?;
     if update == Update::Done && is_needed_on_disk(step, row) {
+        flush();
+    }
+    Ok(update)
+}
+
+/// The row vanishes together with the step, but the row that it replaced may be on disk.
+fn with_the_writer(
+    step: &Step,
+    codes: &Table<Code>,
+    row: &Row<Code>,
+    code_hash: &str,
+) -> Result<Update, Error> {
+    let update = savepoint::write(step, codes, row, code_hash)?;
+    if update == Update::Done && !step.spends() {
         flush();
     }
     Ok(update)

@@ -5,14 +5,13 @@
 //! are missing.
 
 use crate::codes::lifecycle::Own;
-use crate::codes::presentation::ATTEMPTS;
 use crate::codes::step::Step;
 use crate::error::Error;
 use crate::pg::transaction::{
     at_end, at_rollback_to_savepoint, fire_deferred_triggers, savepoint, with_snapshot,
 };
 use crate::table::{Code, Columns, LockWait, Row, Table, Update};
-use pgrx::pg_sys;
+use pgrx::{check_for_interrupts, pg_sys};
 use std::cell::RefCell;
 
 type Written = (pg_sys::Oid, String, Step);
@@ -40,8 +39,11 @@ pub fn write(
     row: &Row<Code>,
     code_hash: &str,
 ) -> Result<Update, Error> {
-    let mut traces = steps(codes, code_hash).filter(|step| *step != Step::Revoke);
-    if let Some(earlier) = traces.find(|earlier| earlier.is_due_on(row)) {
+    let traces = steps(codes, code_hash).filter(|step| *step != Step::Revoke);
+    if let Some(earlier) = traces
+        .map(|step| step.on(row))
+        .find(|step| step.is_due_on(row))
+    {
         earlier.write(codes, row, LockWait::Wait)?;
         return Ok(Update::Gone);
     }
@@ -129,27 +131,44 @@ fn write_again(written: &[Written]) {
                 return Ok(());
             }
             fire_deferred_triggers(codes.owner());
-            match step.is_missing(codes, code_hash)? {
-                true => Err(Error::Undone(Code::TABLE)),
-                false => Ok(()),
+            match missing(step, codes, code_hash)? {
+                Some(_) => Err(Error::Undone(Code::TABLE)),
+                None => Ok(()),
             }
         });
         again.unwrap_or_else(|error| error.raise());
     }
 }
 
+/// What is missing of a step, and the code's row.
+fn missing<'t>(
+    step: &Step,
+    codes: &'t Table<Code>,
+    code_hash: &str,
+) -> Result<Option<(Step, Row<'t, Code>)>, Error> {
+    let Some(row) = codes.find(code_hash) else {
+        return Ok(None);
+    };
+    let step = step.on(&row);
+    let missing = match step.is_missing(codes, &row)? {
+        false => None,
+        true if step.is_due_on(&row) => Some((step, row)),
+        // The code may have gone on since, so that only the revocations are missing.
+        true => Some((Step::Revoke, row)),
+    };
+    Ok(missing)
+}
+
 /// Writes what is missing of a step. Returns whether it wrote something.
 fn write_missing(step: &Step, codes: &Table<Code>, code_hash: &str) -> Result<bool, Error> {
     // Another transaction may change the row while this one waits for it.
-    for attempt in 0..ATTEMPTS {
-        if !step.is_missing(codes, code_hash)? {
-            return Ok(attempt > 0);
-        }
-        let update = step.write_by_hash(codes, code_hash, LockWait::Wait)?;
-        // The code may have gone on since, so that only the revocations are missing.
-        if update == Update::Gone && step.revokes() {
-            Step::Revoke.write_by_hash(codes, code_hash, LockWait::Wait)?;
+    loop {
+        check_for_interrupts!();
+        let Some((step, row)) = missing(step, codes, code_hash)? else {
+            return Ok(false);
+        };
+        if step.write(codes, &row, LockWait::Wait)? == Update::Done {
+            return Ok(true);
         }
     }
-    Ok(true)
 }

@@ -21,6 +21,11 @@ pub fn from_timestamp(timestamp: i64) -> i64 {
     timestamp.div_euclid(MICROSECONDS) + EPOCH_2000
 }
 
+/// The first whole second that is not before a timestamp.
+pub fn from_timestamp_up(timestamp: i64) -> i64 {
+    -(-timestamp).div_euclid(MICROSECONDS) + EPOCH_2000
+}
+
 /// The start of a timestamp's second.
 pub fn whole_second(timestamp: i64) -> i64 {
     timestamp.div_euclid(MICROSECONDS) * MICROSECONDS
@@ -59,5 +64,11 @@ mod tests {
     #[test]
     fn a_fraction_belongs_to_the_second_before() {
         assert_eq!(from_timestamp(-1), EPOCH_2000 - 1);
+    }
+
+    #[test]
+    fn rounded_up_a_fraction_belongs_to_the_second_after() {
+        let seconds = [-1, 0, 1, MICROSECONDS].map(from_timestamp_up);
+        assert_eq!(seconds, [0, 0, 1, 1].map(|second| EPOCH_2000 + second));
     }
 }

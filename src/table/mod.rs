@@ -26,7 +26,7 @@ mod write;
 
 pub use self::columns::{Code, Columns, Family, Run, Token};
 pub use self::lock::is_awaited;
-pub use self::row::{Row, Values};
+pub use self::row::{Row, Values, Version};
 pub use self::scan::{Index, Key, Walk};
 pub use self::trigger::is_in_trigger;
 

@@ -15,6 +15,14 @@ pub struct Row<'t, C: Columns> {
     pub(super) table: PhantomData<&'t Table<C>>,
 }
 
+/// Names a row version among those of its table.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Version {
+    block: (u16, u16),
+    offset: u16,
+    written_by: pg_sys::TransactionId,
+}
+
 /// New values by column. A column that is left out is NULL in a new row and unchanged in an updated
 /// one.
 pub struct Values<C>(pub(super) Vec<(C, Option<pg_sys::Datum>)>);
@@ -98,6 +106,18 @@ impl<C: Columns> Row<'_, C> {
                 || !pg_sys::XLogNeedsFlush(pg_sys::TransactionIdGetCommitLSN(
                     header.t_choice.t_heap.t_xmin,
                 ))
+        }
+    }
+
+    pub fn version(&self) -> Version {
+        // SAFETY: as above.
+        let written_by = unsafe { (*self.header()).t_choice.t_heap.t_xmin };
+        // SAFETY: the slot holds a stored row.
+        let tid = unsafe { (*self.slot.0).tts_tid };
+        Version {
+            block: (tid.ip_blkid.bi_hi, tid.ip_blkid.bi_lo),
+            offset: tid.ip_posid,
+            written_by,
         }
     }
 

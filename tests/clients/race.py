@@ -258,6 +258,39 @@ def redeem_and_complete(tap, racers, setup, has_meta):
     tap.ok(came["tokens"] > 0 and came["55000"] > 0, f"the completion came first, and it came second: {dict(came)}")
 
 
+def redeem_beside_completions(tap, racers, setup):
+    """The client repeats its completion again and again, from several sessions, until one is refused."""
+    bad = Counter()
+    for number in range(60):
+        code = f"completions-{number}"
+        setup.execute(PUT, [code, bound(code)])
+        assert redeem(code, RIGHT, "{}")(setup) == "ok"
+        begins, ends = [(None, None), ("BEGIN", "COMMIT"), (None, "ROLLBACK")][number % 3]
+        started = threading.Barrier(7, timeout=60)
+
+        def hammer(conn):
+            complete(code)(conn)
+            started.wait()
+            while True:
+                conn.execute("BEGIN")
+                conn.execute("SELECT code_complete(%s, %s, 4102444800)", [code, code])
+                conn.execute(ends or "COMMIT")
+
+        def present(conn):
+            started.wait()
+            conn.execute(begins or "SELECT")
+            answer = redeem(code)(conn)
+            conn.execute("ROLLBACK")
+            return answer
+
+        first, *others = racers.race([present] + [hammer] * 6)
+        for conn in racers.conns[:7]:
+            conn.execute("ROLLBACK")
+        outcome = first, tally(others), left(setup, code)
+        bad[str(outcome)] += outcome != ("consumed", {"55000": 6}, ("redeemed", [True], False))
+    tap.equal(+bad, {}, "a redeem beside six sessions that complete the code again and again, 60 times: consumed, and no token stays good")
+
+
 def double_submits(tap, racers, setup, grace):
     """The same request many times at once, as from a client that lost its patience."""
     for conn in racers.conns:
@@ -302,6 +335,7 @@ def main():
                 redeem_live(tap, racers, setup, metas, begins)
         for has_meta in [False, True]:
             redeem_and_complete(tap, racers, setup, has_meta)
+        redeem_beside_completions(tap, racers, setup)
         for grace in [0, 60]:
             double_submits(tap, racers, setup, grace)
     tap.done()

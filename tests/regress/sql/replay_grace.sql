@@ -40,6 +40,13 @@ UPDATE authorizations SET consumed_at = consumed_at - interval '60 seconds' WHER
 SELECT status, reason FROM code_redeem('spent long ago', 'c', 'r', NULL, 'k');
 SELECT status, reason FROM code_redeem('redeemed long ago', 'c', 'r', NULL, 'k');
 SELECT status, reason FROM code_redeem('spent now', 'c', 'r', NULL, 'k');
+-- The clock was set back: a spend that lies in the future helps for no longer than the grace.
+SELECT count(code_put(h, :'grant'::jsonb || '{"dpop_jkt": "k"}', 4102444800)) FROM unnest('{spent in an hour,spent in a second}'::text[]) h;
+SELECT status, count(*) FROM unnest('{spent in an hour,spent in a second}'::text[]) h, code_redeem(h, 'c', 'r', NULL, 'k') GROUP BY 1;
+UPDATE authorizations SET consumed_at = consumed_at + CASE code_hash WHEN 'spent in an hour' THEN interval '1 hour' ELSE '1 second' END WHERE code_hash LIKE 'spent in%';
+SELECT status, reason FROM code_redeem('spent in an hour', 'c', 'r', NULL, 'k');
+SELECT status, reason FROM code_redeem('spent in a second', 'c', 'r', NULL, 'k');
+SELECT * FROM state WHERE code_hash LIKE 'spent in%';
 SET attesto_codes.replay_grace = 0;
 SELECT status, reason FROM code_redeem('noted', 'c', 'r', NULL, 'k');
 SELECT * FROM state WHERE code_hash IN ('spent long ago', 'redeemed long ago', 'spent now', 'noted');
