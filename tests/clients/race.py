@@ -266,12 +266,14 @@ def redeem_beside_completions(tap, racers, setup):
         setup.execute(PUT, [code, bound(code)])
         assert redeem(code, RIGHT, "{}")(setup) == "ok"
         begins, ends = [(None, None), ("BEGIN", "COMMIT"), (None, "ROLLBACK")][number % 3]
-        started = threading.Barrier(7, timeout=60)
+        started, presented = threading.Barrier(7, timeout=60), threading.Event()
 
         def hammer(conn):
             complete(code)(conn)
             started.wait()
-            while True:
+            is_last = False
+            while not is_last:
+                is_last = presented.is_set()
                 conn.execute("BEGIN")
                 conn.execute("SELECT code_complete(%s, %s, 4102444800)", [code, code])
                 conn.execute(ends or "COMMIT")
@@ -279,9 +281,11 @@ def redeem_beside_completions(tap, racers, setup):
         def present(conn):
             started.wait()
             conn.execute(begins or "SELECT")
-            answer = redeem(code)(conn)
-            conn.execute("ROLLBACK")
-            return answer
+            try:
+                return redeem(code)(conn)
+            finally:
+                conn.execute("ROLLBACK")
+                presented.set()
 
         first, *others = racers.race([present] + [hammer] * 6)
         for conn in racers.conns[:7]:
