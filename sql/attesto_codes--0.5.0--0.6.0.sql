@@ -29,6 +29,19 @@ ALTER TABLE @extschema@.authorization_revoked_families
 CREATE INDEX authorization_revoked_families_family
   ON @extschema@.authorization_revoked_families (family_id);
 
+-- It has to be unlogged, too: after a crash the segments of shared memory that its rows name are gone.
+CREATE UNLOGGED TABLE @extschema@.authorization_queue (
+  server_started_at timestamptz NOT NULL,
+  segment           text        COLLATE pg_catalog."C" PRIMARY KEY
+);
+COMMENT ON TABLE @extschema@.authorization_queue IS
+  'Where in shared memory the sessions of this database find the queue of the resident worker, and their counters. Only the functions of attesto_codes write to it.';
+COMMENT ON COLUMN @extschema@.authorization_queue.server_started_at IS
+  'When the server was started that has the segment.';
+COMMENT ON COLUMN @extschema@.authorization_queue.segment IS
+  'The handle of the segment of dynamic shared memory. Nothing is lost with it: the next worker makes another one.';
+REVOKE ALL ON TABLE @extschema@.authorization_queue FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.code_inspect(code_hash text)
 RETURNS TABLE (status text, data jsonb, expires_at bigint, meta jsonb)
 STABLE ROWS 1

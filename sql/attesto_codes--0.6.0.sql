@@ -82,6 +82,12 @@ CREATE UNLOGGED TABLE @extschema@.authorization_runs (
   run        text        COLLATE pg_catalog."C" PRIMARY KEY
 );
 
+-- It has to be unlogged, too: after a crash the segments of shared memory that its rows name are gone.
+CREATE UNLOGGED TABLE @extschema@.authorization_queue (
+  server_started_at timestamptz NOT NULL,
+  segment           text        COLLATE pg_catalog."C" PRIMARY KEY
+);
+
 -- Functions. A NULL argument is an error and is never skipped, so no function with arguments is STRICT. ROWS 1, because the
 -- planner would otherwise expect 1000 rows.
 
@@ -252,6 +258,13 @@ COMMENT ON COLUMN @extschema@.authorization_runs.started_at IS
 COMMENT ON COLUMN @extschema@.authorization_runs.run IS
   'The random name of the run, base64url of 8 bytes.';
 
+COMMENT ON TABLE @extschema@.authorization_queue IS
+  'Where in shared memory the sessions of this database find the queue of the resident worker, and their counters. Only the functions of attesto_codes write to it.';
+COMMENT ON COLUMN @extschema@.authorization_queue.server_started_at IS
+  'When the server was started that has the segment.';
+COMMENT ON COLUMN @extschema@.authorization_queue.segment IS
+  'The handle of the segment of dynamic shared memory. Nothing is lost with it: the next worker makes another one.';
+
 COMMENT ON FUNCTION @extschema@.code_put(text, jsonb, bigint) IS
   'Stores a live code: its hash, the grant, and when it expires, in unix seconds. Never overwrites: raises 23505 if the hash exists.';
 COMMENT ON FUNCTION @extschema@.code_get(text) IS
@@ -289,7 +302,8 @@ REVOKE ALL ON TABLE
   @extschema@.authorizations,
   @extschema@.authorization_access_tokens,
   @extschema@.authorization_revoked_families,
-  @extschema@.authorization_runs
+  @extschema@.authorization_runs,
+  @extschema@.authorization_queue
 FROM PUBLIC;
 REVOKE ALL ON FUNCTION
   @extschema@.code_put(text, jsonb, bigint),

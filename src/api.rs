@@ -45,7 +45,7 @@ fn code_put(
     let data = data.ok_or(Error::Null("data"))?;
     let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
     let grant = grant(&data)?;
-    writable("code_put()")?;
+    begin(fcinfo, "code_put()")?;
     Ok(put(fcinfo, code_hash, grant, expires_at)?)
 }
 
@@ -113,7 +113,7 @@ fn code_issue(
         return Err(Error::ExpiresIn.into());
     }
     let mut grant = grant(&data)?;
-    writable("code_issue()")?;
+    begin(fcinfo, "code_issue()")?;
     let (code, family_id) = secrets()?;
     grant.family_id = grant.family_id.or(Identifier::new(&family_id));
     let code_hash = digest::hash(&code);
@@ -164,7 +164,7 @@ fn take(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<ResultRow<4>, ErrorReport> {
     let code_hash = key(code_hash)?;
-    writable("code_take()")?;
+    begin(fcinfo, "code_take()")?;
     let answer = commit::present(fcinfo, code_hash, &Presentation::Take, worker::write)?;
     counters::add(Counter::of_take(&answer), 1);
     let [status, _, data, expires_at, meta] = columns(answer);
@@ -200,7 +200,7 @@ fn code_redeem(
         return Err(Error::RedeemMeta.into());
     }
     let meta = meta.map(Meta::check).transpose()?;
-    writable("code_redeem()")?;
+    begin(fcinfo, "code_redeem()")?;
     let sent = Sent {
         client_id,
         redirect_uri,
@@ -258,7 +258,7 @@ fn code_complete(
         }
     };
     let meta = Meta::check(meta.ok_or(Error::Null("meta"))?)?;
-    writable("code_complete()")?;
+    begin(fcinfo, "code_complete()")?;
     Table::with(fcinfo, Access::Write, |codes| {
         Table::with(fcinfo, Access::Write, |tokens| {
             let own = own(codes, code_hash);
@@ -282,7 +282,7 @@ fn code_mark_consumed(
 ) -> Result<&'static str, ErrorReport> {
     let code_hash = key(code_hash)?;
     let meta = meta.ok_or(Error::Null("meta"))?;
-    writable("code_mark_consumed()")?;
+    begin(fcinfo, "code_mark_consumed()")?;
     let marked = Table::with(fcinfo, Access::Write, |table| {
         lifecycle::mark_consumed(table, code_hash, meta, own(table, code_hash))
     })?;
@@ -309,7 +309,7 @@ fn code_record_access_token(
     let family_id = identifier(family_id, "family_id")?;
     let jti = identifier(jti, "jti")?;
     let expires_at = expires_at.ok_or(Error::Null("expires_at"))?;
-    writable("code_record_access_token()")?;
+    begin(fcinfo, "code_record_access_token()")?;
     Ok(with_families(fcinfo, Access::Write, |families, tokens| {
         families::record(families, tokens, family_id, jti, expires_at)
     })?)
@@ -326,7 +326,7 @@ fn code_revoke_family(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<i64, ErrorReport> {
     let family_id = identifier(family_id, "family_id")?;
-    writable("code_revoke_family()")?;
+    begin(fcinfo, "code_revoke_family()")?;
     Ok(with_families(fcinfo, Access::Write, |families, tokens| {
         families::revoke(families, tokens, family_id)
     })?)
@@ -390,7 +390,7 @@ fn code_sweep(
     if max_rows < 1 {
         return Err(Error::MaxRows.into());
     }
-    writable("code_sweep()")?;
+    begin(fcinfo, "code_sweep()")?;
     let sweep = Sweep {
         database: database(),
         schema: Some(schema_of(fcinfo)),
@@ -441,6 +441,7 @@ fn code_stats(fcinfo: pg_sys::FunctionCallInfo) -> Result<ResultRow<21>, ErrorRe
 /// The first N columns of code_stats, in the order of the script.
 fn statistics<const N: usize>(fcinfo: pg_sys::FunctionCallInfo) -> Result<ResultRow<N>, Error> {
     use Counter::*;
+    worker::find_counters(schema_of(fcinfo));
     let contents: Statistics = statistics::read(fcinfo)?;
     let contents = [
         contents.live.into_datum(),
@@ -514,6 +515,7 @@ fn put(
         Ok(())
     })?;
     counters::add(Counter::Puts, 1);
+    worker::look_after(schema_of(function));
     Ok(())
 }
 
@@ -553,10 +555,12 @@ fn identifier<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a 
     }
 }
 
-/// The table access functions do not check this. A standby is read-only, too.
-fn writable(function: &'static str) -> Result<(), Error> {
-    match is_read_only() {
-        true => Err(Error::ReadOnly(function)),
-        false => Ok(()),
+/// What every function that writes begins with. The table access functions do not check whether it
+/// may. A standby is read-only, too.
+fn begin(function: pg_sys::FunctionCallInfo, name: &'static str) -> Result<(), Error> {
+    if is_read_only() {
+        return Err(Error::ReadOnly(name));
     }
+    worker::find_counters_now_and_then(schema_of(function));
+    Ok(())
 }

@@ -126,6 +126,43 @@ pub fn schema_of(function: pg_sys::FunctionCallInfo) -> pg_sys::Oid {
     unsafe { pg_sys::get_func_namespace((*(*function).flinfo).fn_oid) }
 }
 
+/// The schema of a table, or `None` if it was dropped.
+pub fn schema_of_table(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: looks up a catalog row.
+    let schema = unsafe { pg_sys::get_rel_namespace(table) };
+    (schema != pg_sys::InvalidOid).then_some(schema)
+}
+
+/// When the server was started. A crash that it recovers from itself does not change it.
+pub fn server_started_at() -> i64 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::PgStartTime }
+}
+
+/// Whether another process waits until no other is connected to this database, to drop, rename or
+/// copy it. Such a process locks the database first.
+pub fn is_database_wanted() -> bool {
+    // What every process locks while it connects.
+    let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+    let database = pg_sys::LOCKTAG {
+        locktag_field1: 0,
+        locktag_field2: pg_sys::DatabaseRelationId.into(),
+        locktag_field3: database().into(),
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // SAFETY: takes a lock that belongs to no transaction, without waiting, and releases it.
+    unsafe {
+        let locked = pg_sys::LockAcquire(&database, mode, true, true);
+        let is_wanted = locked == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL;
+        if !is_wanted {
+            pg_sys::LockRelease(&database, mode, true);
+        }
+        is_wanted
+    }
+}
+
 /// The number of this process among all those that can run at once.
 pub fn number() -> usize {
     // SAFETY: reads variables of this process.
@@ -224,8 +261,6 @@ unsafe fn text(text: *mut c_char) -> String {
 pub struct Latch(*mut pg_sys::Latch);
 
 impl Latch {
-    pub const NONE: Latch = Latch(ptr::null_mut());
-
     /// The latch of this process.
     pub fn mine() -> Latch {
         // SAFETY: reads a variable of this process.

@@ -9,6 +9,7 @@ pub mod jsonb;
 pub mod memory;
 pub mod report;
 pub mod result_row;
+pub mod segment;
 pub mod session;
 pub mod shared_counters;
 pub mod statement;

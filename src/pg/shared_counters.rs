@@ -1,9 +1,9 @@
-//! Counters shared by all processes, with a set for each database. They are in shared memory and
-//! therefore need shared_preload_libraries.
+//! Counters shared by all processes, with a set for each database. With shared_preload_libraries they
+//! are in shared memory of their own, and count from the server's start.
 
 use super::backend::{database, is_preloading};
 use pgrx::{PGRXSharedMemory, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Further databases are not counted.
@@ -11,7 +11,7 @@ const DATABASES: usize = 64;
 /// The number of counters of a database.
 pub const COUNTERS: usize = 32;
 
-type Counts = [AtomicU64; COUNTERS];
+pub type Counts = [AtomicU64; COUNTERS];
 
 struct Entry {
     database: pg_sys::Oid,
@@ -39,6 +39,14 @@ static IN_SHARED_MEMORY: AtomicBool = AtomicBool::new(false);
 thread_local! {
     /// The counters of this process's database.
     static MINE: OnceCell<Option<&'static Counts>> = const { OnceCell::new() };
+    /// Those that were lent to it.
+    static LENT: Cell<Option<&'static Counts>> = const { Cell::new(None) };
+}
+
+/// Counts in other shared memory from now on, or not at all. Without effect where the library is
+/// preloaded.
+pub fn lend(counts: Option<&'static Counts>) {
+    LENT.set(counts);
 }
 
 pub fn init() {
@@ -46,6 +54,11 @@ pub fn init() {
         pg_shmem_init!(ENTRIES);
         IN_SHARED_MEMORY.store(true, Ordering::Relaxed);
     }
+}
+
+/// Whether the library is in shared_preload_libraries.
+pub fn is_preloaded() -> bool {
+    IN_SHARED_MEMORY.load(Ordering::Relaxed)
 }
 
 /// The counter with this index, or `None` if this database is not counted.
@@ -69,9 +82,9 @@ pub fn forget(is_dropped: impl Fn(pg_sys::Oid) -> bool) {
 }
 
 fn mine() -> Option<&'static Counts> {
-    match IN_SHARED_MEMORY.load(Ordering::Relaxed) {
+    match is_preloaded() {
         true => MINE.with(|mine| *mine.get_or_init(enter)),
-        false => None,
+        false => LENT.get(),
     }
 }
 

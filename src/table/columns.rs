@@ -59,6 +59,14 @@ pub enum Run {
     Name,
 }
 
+/// `authorization_queue`: one row, which names the segment of shared memory with the queue of the
+/// resident worker.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Published {
+    ServerStartedAt,
+    Segment,
+}
+
 /// `authorization_access_tokens`: one row per token.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Token {
@@ -155,6 +163,18 @@ impl Columns for Run {
     const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID];
     const NOT_NULL: &'static [Run] = &[Run::StartedAt, Run::Name];
     const KEY: Run = Run::Name;
+    const CHANGES: usize = 0;
+    const IS_UNLOGGED: bool = true;
+    fn position(self) -> usize {
+        self as usize
+    }
+}
+
+impl Columns for Published {
+    const TABLE: &'static CStr = c"authorization_queue";
+    const TYPES: &'static [Oid] = &[TIMESTAMPTZOID, TEXTOID];
+    const NOT_NULL: &'static [Published] = &[Published::ServerStartedAt, Published::Segment];
+    const KEY: Published = Published::Segment;
     const CHANGES: usize = 0;
     const IS_UNLOGGED: bool = true;
     fn position(self) -> usize {

@@ -24,7 +24,7 @@ mod trigger;
 mod tuple;
 mod write;
 
-pub use self::columns::{Code, Columns, Family, Run, Token};
+pub use self::columns::{Code, Columns, Family, Published, Run, Token};
 pub use self::lock::is_awaited;
 pub use self::row::{Row, Values, Version};
 pub use self::scan::{Index, Key, Walk};
@@ -156,7 +156,46 @@ impl<C: Columns> Table<C> {
         oid: pg_sys::Oid,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+        Self::unless_locked(oid, pg_sys::RowExclusiveLock, NONE, work)
+    }
+
+    /// Opens the table of a schema for reading, and holds no lock on it afterwards. Returns `None` if it
+    /// is locked or does not exist.
+    pub fn glance<T>(
+        schema: pg_sys::Oid,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let Some(oid) = Self::oid_in(schema) else {
+            return Ok(None);
+        };
+        let mode = pg_sys::AccessShareLock;
+        Self::unless_locked(oid, mode, mode as pg_sys::LOCKMODE, work)
+    }
+
+    /// Opens the table for writing, unless another transaction does the same or holds another lock on
+    /// it. Returns `None` then, or if it does not exist.
+    pub fn alone<T>(
+        schema: pg_sys::Oid,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let Some(oid) = Self::oid_in(schema) else {
+            return Ok(None);
+        };
+        let mode = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
+        // SAFETY: takes a lock, which is held until the transaction ends.
+        match unsafe { pg_sys::ConditionalLockRelationOid(oid, mode) } {
+            true => Self::with_oid(oid, work),
+            false => Ok(None),
+        }
+    }
+
+    fn unless_locked<T>(
+        oid: pg_sys::Oid,
+        mode: u32,
+        released: pg_sys::LOCKMODE,
+        work: impl FnOnce(&Table<C>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mode = mode as pg_sys::LOCKMODE;
         // SAFETY: the lock is held before the relation is opened.
         unsafe {
             if !pg_sys::ConditionalLockRelationOid(oid, mode) {
@@ -166,7 +205,7 @@ impl<C: Columns> Table<C> {
             if rel.is_null() {
                 return Ok(None);
             }
-            Self::run(rel, mode, NONE, work).map(Some)
+            Self::run(rel, mode, released, work).map(Some)
         }
     }
 

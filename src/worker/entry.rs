@@ -1,6 +1,6 @@
 //! The entry points of the workers. PostgreSQL starts each kind by the name of its function.
 
-use super::{launcher, oneshot, resident};
+use super::{cleaner, launcher, oneshot, resident};
 use pgrx::{pg_guard, pg_sys};
 
 /// Writes one step. The argument is the handle of the segment with the order.
@@ -19,11 +19,18 @@ pub extern "C-unwind" fn attesto_codes_sweeper(argument: pg_sys::Datum) {
     unsafe { oneshot::remove(argument) };
 }
 
-/// Writes steps as long as there are any. The argument is the oid of the database.
+/// Writes steps as long as there are any. The argument is the handle of the database's segment.
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn attesto_codes_resident(argument: pg_sys::Datum) {
-    resident::serve(pg_sys::Oid::from(argument.value() as u32));
+    resident::serve(argument.value() as u32);
+}
+
+/// Sweeps a database whose sessions found that it is late. The argument is its oid.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn attesto_codes_cleaner(argument: pg_sys::Datum) {
+    cleaner::clean(pg_sys::Oid::from(argument.value() as u32));
 }
 
 #[pg_guard]

@@ -116,33 +116,17 @@ fn visit(
         // The sweeper has logged the reason itself, for example that its database is gone.
         Err(Error::SweepEnded) => return false,
         Err(error) => {
-            say(&database.name);
+            let name = &database.name;
+            log!("attesto_codes could not sweep database \"{name}\"");
             ErrorReport::from(error).report(PgLogLevel::LOG);
             return false;
         }
     };
-    if swept.removed > 0 {
-        let (rows, name) = (swept.removed, &database.name);
-        log!("attesto_codes swept {rows} rows from database \"{name}\"");
-    }
+    swept.log_removed(&database.name);
     *before = before.and_then(swept);
     let goes_on = swept.stopped.is_some();
     if !goes_on {
-        tell(before, &database.name);
+        before.log_rest(&database.name);
     }
     goes_on
-}
-
-/// Logs what the sweep of a database left.
-fn tell(swept: &Swept, database: &str) {
-    swept.log_refusal(database);
-    if let Some(failure) = swept.failure {
-        say(database);
-        failure.report(PgLogLevel::LOG);
-    }
-}
-
-/// Logs that a database could not be swept.
-fn say(database: &str) {
-    log!("attesto_codes could not sweep database \"{database}\"");
 }

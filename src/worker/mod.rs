@@ -46,6 +46,7 @@
 //! A sweep has a one-shot worker as well, so that it can commit in small batches and hold no row
 //! for long. With shared_preload_libraries, `launcher` starts the sweepers.
 
+mod cleaner;
 mod entry;
 mod launcher;
 mod oneshot;
@@ -53,7 +54,9 @@ mod order;
 mod orders;
 mod queue;
 mod resident;
+mod segment;
 
+pub use self::cleaner::look_after;
 pub use self::oneshot::sweep;
 
 use self::order::Order;
@@ -62,6 +65,7 @@ use crate::codes::step::Step;
 use crate::error::Error;
 use crate::pg::backend::{is_preloading, pause, pid};
 use crate::pg::report::Report;
+use crate::pg::shared_counters::is_preloaded;
 use crate::table::Update;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
 use pgrx::{PgLogLevel, pg_sys};
@@ -92,8 +96,21 @@ pub enum Outcome {
 /// Runs before the server starts its first backend, or when a session loads the library.
 pub fn init() {
     if is_preloading() {
-        resident::init();
         launcher::init();
+    }
+}
+
+/// Finds the counters of the database, if there are any.
+pub fn find_counters(schema: pg_sys::Oid) {
+    if !is_preloaded() && segment::mine().is_none() {
+        segment::look(schema);
+    }
+}
+
+/// The same, but not again where it was in vain a short time ago.
+pub fn find_counters_now_and_then(schema: pg_sys::Oid) {
+    if !is_preloaded() {
+        segment::look_now_and_then(schema);
     }
 }
 

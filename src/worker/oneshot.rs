@@ -2,25 +2,15 @@
 //! of dynamic shared memory, which lives as long as the caller or the worker has it attached.
 
 use super::orders::commit_patiently;
-use super::{Order, Outcome, PATIENCE, start};
+use super::segment::{self, VERSION};
+use super::{Order, Outcome, PATIENCE, resident, start};
 use crate::codes::sweep::{Sweep, Swept};
 use crate::error::Error;
-use crate::pg::backend::{Latch, connect, pause};
+use crate::pg::backend::{Latch, connect, pause, schema_of_table};
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::{IntoDatum, log, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// The version of this library. The caller's session may have loaded an older library, before it
-/// was replaced, and would lay out the segment differently.
-const VERSION: [u8; 16] = {
-    let (name, mut version, mut at) = (env!("CARGO_PKG_VERSION").as_bytes(), [0; 16], 0);
-    while at < name.len() {
-        version[at] = name[at];
-        at += 1;
-    }
-    version
-};
 
 /// The work for a worker (`W`), and its answer (`A`).
 #[repr(C)]
@@ -118,11 +108,17 @@ fn wait(
 /// The worker of `carry_out`. The argument is the handle of its segment.
 pub unsafe fn write(argument: pg_sys::Datum) {
     // SAFETY: as the caller says.
+    let mut table = None;
     unsafe {
         serve(argument, |order: &Order| {
             connect(Some(order.head.database), PATIENCE);
+            table = Some(order.head.table);
             commit_patiently(*order)
         });
+    }
+    let schema = || table.and_then(schema_of_table);
+    if let Some(segment) = segment::look_or_make(schema) {
+        resident::stay(segment);
     }
 }
 
@@ -154,9 +150,11 @@ unsafe fn serve<W, A>(argument: pg_sys::Datum, work: impl FnOnce(&W) -> A) {
             log!("attesto_codes was replaced: a session that loaded it before has to reconnect");
             return;
         }
+        let caller = (*segment).caller;
         let answer = work(&(*segment).work);
         (*segment).answer = answer;
         (*segment).answered.store(true, Ordering::Release);
-        (*segment).caller.wake();
+        caller.wake();
+        pg_sys::dsm_detach(memory);
     }
 }

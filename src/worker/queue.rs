@@ -1,306 +1,290 @@
-//! The queue that callers and resident workers share: one request per backend, the sequence of the
-//! waiting requests, and one worker per database. It is in shared memory, under a single lock. Each
-//! change to a request wakes the other side.
+//! The queue of a database: a request for each backend, and the place of its resident worker. It lies
+//! in shared memory without a lock. Whoever changes the state of a request owns its content until the
+//! next change:
 //!
-//! A backend that dies leaves its request behind, and the next backend with the same number
-//! overwrites it. The ticket keeps an answer from reaching the wrong order.
+//! | state | who may change it, and what comes next |
+//! |---|---|
+//! | idle, answered | its backend: waiting |
+//! | waiting | the worker: fetched. Its backend: idle, when it withdraws |
+//! | fetched | the worker: answered. Its backend: abandoned, when it gives up |
+//! | abandoned | the worker: idle |
+//!
+//! A backend that dies leaves its request behind, and the next backend with the same number takes it
+//! over.
 
 use super::order::{Bytes, Head, Order};
 use super::{Outcome, PATIENCE};
 use crate::pg::backend::{Latch, now};
 use crate::settings::META_BYTES;
-use pgrx::{PGRXSharedMemory, PgLwLock, pg_guard, pg_shmem_init, pg_sys};
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32};
 use std::time::Instant;
 
-/// How many backends and databases the queue has room for. Any others start a worker for each
-/// order.
+/// How many backends the queue has room for. Any others start a worker for each order.
 pub const BACKENDS: usize = 1024;
-const DATABASES: usize = 64;
-/// How many metas may wait for a worker. For any others a worker is started.
+/// How many metas may wait for the worker. For any others a worker is started.
 const METAS: usize = 64;
 
 /// How long a worker may take to start, in microseconds, before another caller starts one.
 const START_MICROSECONDS: i64 = 5_000_000;
 
-#[allow(clippy::large_enum_variant)] // In shared memory there is no Box.
-#[derive(Clone, Copy)]
-enum State {
-    Idle,
-    Waiting,
-    /// The worker with this pid has it.
-    Fetched(i32),
-    Answered(Outcome),
+const IDLE: u32 = 0;
+const WAITING: u32 = 1;
+const FETCHED: u32 = 2;
+const ANSWERED: u32 = 3;
+const ABANDONED: u32 = 4;
+
+/// Zeroed memory is an empty queue without a worker.
+#[repr(C)]
+pub struct Queue {
+    worker: Worker,
+    /// Apart from the requests, so that the worker reads few cache lines.
+    states: [AtomicU32; BACKENDS],
+    requests: [UnsafeCell<Request>; BACKENDS],
+    metas: [Meta; METAS],
 }
 
-#[derive(Clone, Copy)]
+// SAFETY: the content of a request and of a meta belongs to one process at a time, as the states
+// say.
+unsafe impl Sync for Queue {}
+
+/// The resident worker.
+#[repr(C)]
+struct Worker {
+    /// 0: there is none.
+    pid: AtomicI32,
+    latch: UnsafeCell<Latch>,
+    /// When a caller began to start a worker, or 0.
+    starting: AtomicI64,
+}
+
+#[repr(C)]
 struct Request {
-    state: State,
-    ticket: u64,
     caller: Latch,
     head: Head,
-    /// The place of its meta, which it has while it waits.
-    meta: Option<usize>,
+    /// The place of its meta and one, or 0, while it waits.
+    meta: usize,
+    outcome: MaybeUninit<Outcome>,
 }
 
-/// A worker. The pid 0 reserves the place of a worker that is being started.
-#[derive(Clone, Copy)]
-pub struct Worker {
-    pub database: pg_sys::Oid,
-    pub pid: i32,
-    pub latch: Latch,
-    pub since: pg_sys::TimestampTz,
+#[repr(C)]
+struct Meta {
+    is_taken: AtomicBool,
+    bytes: UnsafeCell<Bytes<META_BYTES>>,
 }
 
 /// The caller's next action.
 #[allow(clippy::large_enum_variant)] // It holds what lies in shared memory.
-#[derive(Clone, Copy)]
 pub enum Next {
     Answer(Outcome),
     Wait,
     Start,
-    NoPlace,
 }
 
-/// The state that all backends share.
-pub struct Queue {
-    requests: [Request; BACKENDS],
-    /// The backends with a request in the state Waiting, in the sequence of arrival.
-    waiting: [u16; BACKENDS],
-    /// The number of waiting backends.
-    length: usize,
-    workers: [Option<Worker>; DATABASES],
-    metas: [Option<Bytes<META_BYTES>>; METAS],
-}
-
-// SAFETY: plain data without pointers into a process. Latches are in shared memory themselves.
-unsafe impl PGRXSharedMemory for Queue {}
-
-// SAFETY: no other lock has this name.
-pub static QUEUE: PgLwLock<Queue> = unsafe { PgLwLock::new(c"attesto_codes") };
-
-/// Runs while the server starts.
-pub fn init() {
-    pg_shmem_init!(QUEUE);
-}
-
-/// An order that a worker has fetched.
+/// An order that the worker has fetched.
 pub struct Job {
-    pub backend: usize,
-    pub ticket: u64,
     pub order: Order,
     pub deadline: Instant,
+    pub backend: usize,
 }
 
-impl Default for Queue {
-    fn default() -> Queue {
-        let request = Request {
-            state: State::Idle,
-            ticket: 0,
-            caller: Latch::NONE,
-            head: Head::NONE,
-            meta: None,
-        };
-        Queue {
-            requests: [request; BACKENDS],
-            waiting: [0; BACKENDS],
-            length: 0,
-            workers: [None; DATABASES],
-            metas: [None; METAS],
-        }
-    }
-}
-
+/// What a caller does.
 impl Queue {
-    /// Makes an order the request of a backend, and forgets the previous request. Returns false if
-    /// there is no place for its meta.
-    pub fn submit(&mut self, backend: usize, order: &Order) -> bool {
-        self.withdraw(backend);
-        let meta = match order.meta.is_empty() {
-            true => None,
-            false => match self.metas.iter().position(Option::is_none) {
-                Some(place) => Some(place),
-                None => return false,
-            },
+    /// Makes an order the request of a backend. Returns false if there is no place for it.
+    pub fn submit(&self, backend: usize, order: &Order) -> bool {
+        let Some(state) = self.states.get(backend) else {
+            return false;
         };
-        if let Some(place) = meta {
-            self.metas[place] = Some(order.meta);
+        // What the last backend with this number left.
+        self.withdraw(backend);
+        if ![IDLE, ANSWERED].contains(&state.load(SeqCst)) {
+            return false;
         }
-        let request = &mut self.requests[backend];
-        request.state = State::Waiting;
-        request.ticket += 1;
-        request.head = order.head;
-        request.meta = meta;
-        request.caller = Latch::mine();
-        self.waiting[self.length] = backend as u16;
-        self.length += 1;
+        let Some(meta) = self.place(&order.meta) else {
+            return false;
+        };
+        // SAFETY: the request is this backend's.
+        unsafe {
+            let request = self.requests[backend].get();
+            (*request).caller = Latch::mine();
+            (*request).head = order.head;
+            (*request).meta = meta;
+        }
+        state.store(WAITING, SeqCst);
         true
     }
 
+    /// Finds a place for a meta, and 0 for an empty one.
+    fn place(&self, meta: &Bytes<META_BYTES>) -> Option<usize> {
+        if meta.is_empty() {
+            return Some(0);
+        }
+        let is_free = |place: &Meta| !place.is_taken.swap(true, SeqCst);
+        let at = self.metas.iter().position(is_free)?;
+        // SAFETY: whoever took the place owns it.
+        unsafe { *self.metas[at].bytes.get() = *meta };
+        Some(at + 1)
+    }
+
+    pub fn has_worker(&self) -> bool {
+        self.worker.pid.load(SeqCst) != 0
+    }
+
     /// The next action of a backend's caller. Wakes the worker if there is one.
-    pub fn next(&mut self, backend: usize) -> Next {
-        if let State::Answered(outcome) = self.requests[backend].state {
-            return Next::Answer(outcome);
+    pub fn next(&self, backend: usize) -> Next {
+        if self.states[backend].load(SeqCst) == ANSWERED {
+            // SAFETY: the request is this backend's, and was answered.
+            return Next::Answer(unsafe { (*self.requests[backend].get()).outcome.assume_init() });
         }
-        let database = self.requests[backend].head.database;
-        let now = now();
-        let place = Worker {
-            database,
-            pid: 0,
-            latch: Latch::NONE,
-            since: now,
+        if self.has_worker() {
+            self.wake_worker();
+            return Next::Wait;
+        }
+        let (now, starting) = (now(), self.worker.starting.load(SeqCst));
+        let is_recent = starting != 0 && (now - starting).abs() < START_MICROSECONDS;
+        let changed = |to| {
+            self.worker
+                .starting
+                .compare_exchange(starting, to, SeqCst, SeqCst)
         };
-        match self.worker(database) {
-            Some(worker) if worker.pid != 0 => {
-                worker.latch.wake();
-                Next::Wait
-            }
-            Some(worker) if now - worker.since < START_MICROSECONDS => Next::Wait,
-            Some(worker) => {
-                *worker = place;
-                Next::Start
-            }
-            None => match self.enter(place) {
-                true => Next::Start,
-                false => Next::NoPlace,
-            },
+        match !is_recent && changed(now).is_ok() {
+            true => Next::Start,
+            false => Next::Wait,
         }
     }
 
-    /// Withdraws an order unless a worker has it. Returns false if it is too late.
-    pub fn withdraw(&mut self, backend: usize) -> bool {
-        let waits = matches!(self.requests[backend].state, State::Waiting);
-        if waits {
-            self.unqueue(|b, _| b == backend);
-            self.requests[backend].state = State::Idle;
-            self.take_meta(backend);
+    fn wake_worker(&self) {
+        // SAFETY: a latch of some process, or none. One that is out of date does no harm: a worker
+        // looks for orders after it has entered its own.
+        unsafe { self.worker.latch.get().read_volatile() }.wake();
+    }
+
+    /// Withdraws an order unless the worker has it. Returns false if it is too late: the order may be
+    /// carried out, and nobody will get the answer.
+    pub fn withdraw(&self, backend: usize) -> bool {
+        let state = &self.states[backend];
+        if state
+            .compare_exchange(WAITING, IDLE, SeqCst, SeqCst)
+            .is_ok()
+        {
+            // SAFETY: the request is this backend's again.
+            self.free(unsafe { (*self.requests[backend].get()).meta });
+            return true;
         }
-        waits
+        let _ = state.compare_exchange(FETCHED, ABANDONED, SeqCst, SeqCst);
+        false
     }
 
-    /// Removes the backends that `wanted` selects from the waiting ones, and returns them.
-    fn unqueue(&mut self, wanted: impl Fn(usize, &Head) -> bool) -> Vec<usize> {
-        let (mut removed, mut kept) = (Vec::new(), 0);
-        for at in 0..self.length {
-            let backend = usize::from(self.waiting[at]);
-            if wanted(backend, &self.requests[backend].head) {
-                removed.push(backend);
-            } else {
-                self.waiting[kept] = backend as u16;
-                kept += 1;
-            }
-        }
-        self.length = kept;
-        removed
-    }
-
-    /// Hands all orders of a database to its worker.
-    pub fn fetch(&mut self, worker: &Worker) -> Vec<Job> {
-        let deadline = Instant::now() + PATIENCE;
-        self.unqueue(|_, head| head.database == worker.database)
-            .into_iter()
-            .map(|backend| {
-                let meta = self.take_meta(backend);
-                let request = &mut self.requests[backend];
-                request.state = State::Fetched(worker.pid);
-                Job {
-                    backend,
-                    ticket: request.ticket,
-                    order: Order {
-                        head: request.head,
-                        meta,
-                    },
-                    deadline,
-                }
-            })
-            .collect()
-    }
-
-    /// The meta of a request, whose place becomes free.
-    fn take_meta(&mut self, backend: usize) -> Bytes<META_BYTES> {
-        let place = self.requests[backend].meta.take();
-        let meta = place.and_then(|place| self.metas[place].take());
-        meta.unwrap_or(Bytes::NONE)
-    }
-
-    pub fn answer(&mut self, job: &Job, outcome: Outcome) {
-        let request = &mut self.requests[job.backend];
-        if request.ticket == job.ticket && matches!(request.state, State::Fetched(_)) {
-            request.state = State::Answered(outcome);
-            request.caller.wake();
+    fn free(&self, meta: usize) {
+        if let Some(at) = meta.checked_sub(1) {
+            self.metas[at].is_taken.store(false, SeqCst);
         }
     }
 
-    fn worker(&mut self, database: pg_sys::Oid) -> Option<&mut Worker> {
-        self.workers
-            .iter_mut()
-            .flatten()
-            .find(|worker| worker.database == database)
-    }
-
-    /// Enters a worker in its reserved place. Returns false if the database has a worker already,
-    /// or there is no place.
-    pub fn enter(&mut self, worker: Worker) -> bool {
-        let kept =
-            |place: &&mut Option<Worker>| place.is_some_and(|w| w.database == worker.database);
-        let place = match self.workers.iter_mut().find(kept) {
-            Some(Some(other)) if other.pid != 0 => return false,
-            Some(place) => Some(place),
-            None => self.workers.iter_mut().find(|place| place.is_none()),
-        };
-        match place {
-            Some(place) => {
-                *place = Some(worker);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Gives up the place of a worker that did not start, and wakes the other callers.
-    pub fn cancel_start(&mut self, database: pg_sys::Oid) {
-        let starting = |worker: Worker| worker.database == database && worker.pid == 0;
-        for place in &mut self.workers {
-            if place.is_some_and(starting) {
-                *place = None;
-            }
-        }
-        self.wake_callers();
-    }
-
-    /// Removes a worker if nothing waits for it. Returns false if it has to go on.
-    pub fn leave_if_idle(&mut self, worker: &Worker) -> bool {
-        let is_idle = self
-            .waiting()
-            .all(|request| request.head.database != worker.database);
-        if is_idle {
-            self.leave(worker.pid);
-        }
-        is_idle
-    }
-
-    /// Removes a worker. The callers whose orders it held learn that there is no answer. The others
-    /// are woken and start a new worker.
-    pub fn leave(&mut self, pid: i32) {
-        for place in &mut self.workers {
-            if place.is_some_and(|worker| worker.pid == pid) {
-                *place = None;
-            }
-        }
-        for request in &mut self.requests {
-            if matches!(request.state, State::Fetched(by) if by == pid) {
-                request.state = State::Answered(Outcome::Unknown);
-                request.caller.wake();
-            }
-        }
+    /// Lets another caller start a worker: one that was to be started did not come.
+    pub fn cancel_start(&self) {
+        self.worker.starting.store(0, SeqCst);
         self.wake_callers();
     }
 
     fn wake_callers(&self) {
-        self.waiting().for_each(|request| request.caller.wake());
+        for (state, request) in self.states.iter().zip(&self.requests) {
+            if state.load(SeqCst) == WAITING {
+                // SAFETY: a latch of some process, which may wake for nothing.
+                unsafe { (&raw const (*request.get()).caller).read_volatile() }.wake();
+            }
+        }
+    }
+}
+
+/// What the worker does.
+impl Queue {
+    /// Enters a worker. Returns false if there is one.
+    pub fn enter(&self, pid: i32) -> bool {
+        let entered = self.worker.pid.compare_exchange(0, pid, SeqCst, SeqCst);
+        if entered.is_ok() {
+            // SAFETY: only the worker that entered writes it.
+            unsafe { self.worker.latch.get().write_volatile(Latch::mine()) };
+            self.worker.starting.store(0, SeqCst);
+        }
+        entered.is_ok()
     }
 
-    fn waiting(&self) -> impl Iterator<Item = &Request> {
-        let waiting = self.waiting[..self.length].iter();
-        waiting.map(|backend| &self.requests[usize::from(*backend)])
+    /// Fetches all orders that wait.
+    pub fn fetch(&self) -> Vec<Job> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut jobs = Vec::new();
+        for (backend, state) in self.states.iter().enumerate() {
+            if state.load(SeqCst) == WAITING
+                && state
+                    .compare_exchange(WAITING, FETCHED, SeqCst, SeqCst)
+                    .is_ok()
+            {
+                let order = self.order(backend);
+                jobs.push(Job {
+                    order,
+                    deadline,
+                    backend,
+                });
+            }
+        }
+        jobs
+    }
+
+    /// The order of a fetched request. Frees the place of its meta.
+    fn order(&self, backend: usize) -> Order {
+        // SAFETY: the request is the worker's, and so is its meta.
+        unsafe {
+            let request = self.requests[backend].get();
+            let place = (*request).meta;
+            let meta = place.checked_sub(1).map(|at| *self.metas[at].bytes.get());
+            self.free(place);
+            Order {
+                head: (*request).head,
+                meta: meta.unwrap_or(Bytes::NONE),
+            }
+        }
+    }
+
+    /// Answers a fetched request, or gives it back if its caller has abandoned it.
+    pub fn answer(&self, backend: usize, outcome: Outcome) {
+        let (state, request) = (&self.states[backend], self.requests[backend].get());
+        // SAFETY: the request is the worker's until its state changes. After that only the latch is
+        // used, which was read before.
+        let caller = unsafe {
+            (*request).outcome.write(outcome);
+            (*request).caller
+        };
+        match state.compare_exchange(FETCHED, ANSWERED, SeqCst, SeqCst) {
+            Ok(_) => caller.wake(),
+            Err(_) => state.store(IDLE, SeqCst),
+        }
+    }
+
+    /// Removes a worker if nothing waits for it. Returns false if it has to go on.
+    pub fn leave_if_idle(&self, pid: i32) -> bool {
+        self.worker.pid.store(0, SeqCst);
+        // An order that came before that is still this worker's. Those that come now start another
+        // one, which may have entered already.
+        let waits = |state: &AtomicU32| state.load(SeqCst) == WAITING;
+        !(self.states.iter().any(waits) && self.enter(pid))
+    }
+
+    /// Removes a worker that ends. The callers whose orders it held learn that there is no answer. The
+    /// others are woken and start a new worker. Returns false if it was not the worker.
+    pub fn leave(&self, pid: i32) -> bool {
+        if self.worker.pid.load(SeqCst) != pid {
+            return false;
+        }
+        for (backend, state) in self.states.iter().enumerate() {
+            if [FETCHED, ABANDONED].contains(&state.load(SeqCst)) {
+                self.answer(backend, Outcome::Unknown);
+            }
+        }
+        self.worker.pid.store(0, SeqCst);
+        self.wake_callers();
+        true
     }
 }

@@ -1,113 +1,136 @@
-//! One worker for each database, kept while there is work. A worker without work ends after IDLE,
-//! so that an idle database can be dropped. The next order starts another one.
+//! One worker for each database, kept while there is work. A worker without work ends after IDLE, and
+//! at once if its database is to be dropped, renamed or copied. The next order starts another one.
 
 use super::orders::commit;
-use super::queue::{self, BACKENDS, Job, Next, QUEUE, Worker};
+use super::queue::{Job, Next, Queue};
+use super::segment::{self, Segment};
 use super::{Order, Outcome, PATIENCE, PAUSE, start};
 use crate::error::Error;
-use crate::pg::backend::{self, Latch, connect, now, pause, pid};
-use crate::pg::session::reload;
-use pgrx::{IntoDatum, pg_sys};
-use std::cell::Cell;
+use crate::pg::backend::{self, connect, is_database_wanted, pause, pid};
+use crate::pg::session::{reload, set_for_good};
+use pgrx::IntoDatum;
 use std::time::{Duration, Instant};
 
 /// How often a caller starts a worker before it gives up.
 const STARTS: u32 = 3;
 
-/// Well below the 5 s that DROP DATABASE waits for other processes to leave.
-const IDLE: Duration = Duration::from_secs(2);
-
-thread_local! {
-    static IN_SHARED_MEMORY: Cell<bool> = const { Cell::new(false) };
-}
-
-pub fn init() {
-    queue::init();
-    IN_SHARED_MEMORY.set(true);
-}
+/// How long a worker stays without work.
+const IDLE: Duration = Duration::from_secs(10);
+/// How often a worker without work looks whether its database is wanted. DROP DATABASE looks every
+/// 100 ms whether all have left.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A waiting caller. If it is cancelled, it withdraws its order.
-struct Waiting(usize);
+struct Waiting<'q> {
+    queue: &'q Queue,
+    backend: usize,
+}
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        QUEUE.exclusive().withdraw(self.0);
+        self.queue.withdraw(self.backend);
     }
 }
 
-/// Sends an order to the database's worker and waits for the answer. Returns `None` if there is no
-/// shared memory, or no place in it.
+/// Sends an order to the database's worker and waits for the answer. Returns `None` if the database
+/// has no queue yet, or no place in it.
 pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
-    let backend = backend::number();
-    let has_place = IN_SHARED_MEMORY.get() && backend < BACKENDS;
-    if !has_place || !QUEUE.exclusive().submit(backend, &order) {
+    let usual = segment::mine().filter(|segment| segment.queue.has_worker());
+    // Without a worker the segment may be out of date: another one was published since.
+    let Some(segment) = usual.or_else(|| segment::look_beside(order.head.table)) else {
+        return Ok(None);
+    };
+    let (queue, backend) = (&segment.queue, backend::number());
+    if !queue.submit(backend, &order) {
         return Ok(None);
     }
-    let _waiting = Waiting(backend);
+    let _waiting = Waiting { queue, backend };
     let mut starts = 0;
     loop {
-        // The guard must be dropped before the next step takes the lock again.
-        let next = QUEUE.exclusive().next(backend);
-        match next {
+        match queue.next(backend) {
             Next::Answer(outcome) => return Ok(Some(outcome)),
             Next::Wait => {
                 pause(Duration::from_secs(1));
             }
             Next::Start if starts < STARTS => {
                 starts += 1;
-                if let Err(error) = start(
-                    "attesto_codes_resident",
-                    order.head.database.into_datum(),
-                    Error::NoWorker,
-                ) {
-                    QUEUE.exclusive().cancel_start(order.head.database);
-                    if QUEUE.exclusive().withdraw(backend) {
+                if let Err(error) = start_worker() {
+                    queue.cancel_start();
+                    if queue.withdraw(backend) {
                         return Err(error);
                     }
                 }
             }
-            Next::Start | Next::NoPlace => {
-                QUEUE.exclusive().cancel_start(order.head.database);
-                if QUEUE.exclusive().withdraw(backend) {
-                    let gave_up = matches!(next, Next::Start);
-                    return Ok(gave_up.then_some(Outcome::Unknown));
+            Next::Start => {
+                queue.cancel_start();
+                if queue.withdraw(backend) {
+                    return Ok(Some(Outcome::Unknown));
                 }
             }
         }
     }
 }
 
-/// Enters this process as the worker of a database, unless there is one, and works.
-pub fn serve(database: pg_sys::Oid) {
-    connect(Some(database), PATIENCE);
-    let me = Worker {
-        database,
-        pid: pid(),
-        latch: Latch::mine(),
-        since: now(),
-    };
-    // Nothing raises an ERROR while it holds the lock, so this cannot wait for itself.
-    backend::at_exit(|| QUEUE.exclusive().leave(pid()));
-    if QUEUE.exclusive().enter(me) {
-        work(&me);
+fn start_worker() -> Result<(), Error> {
+    let handle = segment::my_handle().map(|handle| handle as i32);
+    start(
+        "attesto_codes_resident",
+        handle.into_datum(),
+        Error::NoWorker,
+    )
+    .map(drop)
+}
+
+/// The worker of the segment with this handle.
+pub fn serve(handle: u32) {
+    if let Some(segment) = segment::attach(handle) {
+        // Also where it cannot connect, because the database is being renamed or was dropped.
+        backend::at_exit(leave);
+        connect(Some(segment.database()), PATIENCE);
+        work(&segment.queue);
     }
 }
 
-/// Carries out orders until none came for IDLE.
-fn work(me: &Worker) {
+/// Goes on as the resident worker, if the database has none.
+pub fn stay(segment: &Segment) {
+    backend::at_exit(leave);
+    work(&segment.queue);
+}
+
+/// A worker that comes no further lets another one be started.
+fn leave() {
+    if let Some(segment) = segment::mine()
+        && !segment.queue.leave(pid())
+    {
+        segment.queue.cancel_start();
+    }
+}
+
+/// Enters this process as the worker of a queue, unless it has one, and carries out orders until none
+/// came for IDLE.
+fn work(queue: &Queue) {
+    if !queue.enter(pid()) {
+        return;
+    }
+    // The worker may have been started as a one-shot worker.
+    set_for_good(c"application_name", c"attesto_codes resident");
     let mut jobs: Vec<Job> = Vec::new();
+    let mut last = Instant::now();
     loop {
-        jobs.extend(QUEUE.exclusive().fetch(me));
+        jobs.extend(queue.fetch());
         if jobs.is_empty() {
-            if !pause(IDLE) && QUEUE.exclusive().leave_if_idle(me) {
+            let is_over = last.elapsed() >= IDLE || is_database_wanted();
+            if is_over && queue.leave_if_idle(pid()) {
                 return;
             }
+            pause(LOOK);
             reload();
             continue;
         }
         let orders: Vec<_> = jobs.iter().map(|job| (job.order, job.deadline)).collect();
         let outcomes = commit(&orders);
-        jobs = answer(jobs, &outcomes);
+        jobs = answer(queue, jobs, &outcomes);
+        last = Instant::now();
         if !jobs.is_empty() {
             pause(PAUSE);
         }
@@ -115,14 +138,13 @@ fn work(me: &Worker) {
 }
 
 /// Answers the decided orders, and returns those to try again.
-fn answer(jobs: Vec<Job>, outcomes: &[Outcome]) -> Vec<Job> {
-    let mut queue = QUEUE.exclusive();
+fn answer(queue: &Queue, jobs: Vec<Job>, outcomes: &[Outcome]) -> Vec<Job> {
     let mut again = Vec::new();
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
         if matches!(outcome, Outcome::Busy) && Instant::now() < job.deadline {
             again.push(job);
         } else {
-            queue.answer(&job, *outcome);
+            queue.answer(job.backend, *outcome);
         }
     }
     again

@@ -12,6 +12,7 @@ use crate::pg::backend::now;
 use crate::table::{Code, Index, Key, Row, Table, Walk};
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// First the codes that no sweep has seen yet, by expiry, then those that a sweep has retained.
 pub const CODES: Index<Code> = Index {
@@ -73,6 +74,28 @@ pub fn kept_until(code: &Row<Code>) -> Option<i64> {
 /// Until when a code that is spent and not redeemed is kept at least.
 fn early_until(code: &Row<Code>) -> Option<i64> {
     kept_until(code).filter(|_| !is_redeemed(code))
+}
+
+/// How many expired codes `is_late` looks at. If all of them were spent a short time ago, it takes the
+/// others for as young.
+const LOOKED_AT: usize = 100;
+
+/// Whether a code has been due for longer than this.
+pub fn is_late(codes: &Table<Code>, time: Duration) -> Result<bool, Error> {
+    let now = now() - i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    let expired = vec![Key::is_null(1), Key::before(2, now)];
+    let mut looked_at = 0;
+    let late = codes.walk(&CODES, expired, Walk::Forward, |code| {
+        looked_at += 1;
+        if early_until(code) <= Some(now) {
+            ControlFlow::Break(true)
+        } else if looked_at == LOOKED_AT {
+            ControlFlow::Break(false)
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    Ok(late.break_value() == Some(true))
 }
 
 /// The codes that wait for a sweep to remove or retain them.

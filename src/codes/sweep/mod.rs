@@ -29,7 +29,7 @@ use super::counters::{self, Counter};
 use crate::pg::backend;
 use crate::pg::report::Report;
 use crate::pg::transaction::{in_transaction, or_roll_back};
-use pgrx::{log, pg_sys};
+use pgrx::{PgLogLevel, log, pg_sys};
 use std::ffi::c_int;
 use std::time::Duration;
 
@@ -72,6 +72,23 @@ impl Swept {
             stopped: later.stopped,
             refusal: self.refusal.or(later.refusal),
             failure: self.failure.or(later.failure),
+        }
+    }
+
+    /// Logs how many rows were removed, if any were.
+    pub fn log_removed(&self, database: &str) {
+        let rows = self.removed;
+        if rows > 0 {
+            log!("attesto_codes swept {rows} rows from database \"{database}\"");
+        }
+    }
+
+    /// Logs what the sweep left, and why.
+    pub fn log_rest(&self, database: &str) {
+        self.log_refusal(database);
+        if let Some(failure) = self.failure {
+            log!("attesto_codes could not sweep database \"{database}\"");
+            failure.report(PgLogLevel::LOG);
         }
     }
 

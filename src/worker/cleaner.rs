@@ -1,0 +1,97 @@
+//! Sweeps without preload. A session that puts codes looks now and then whether one has been due for
+//! long, and then starts a cleaner, a worker that sweeps this database once. It does not wait for it.
+
+use super::segment::{self, Segment};
+use super::{PATIENCE, resident};
+use crate::codes::sweep::{Place, Sweep, Swept, due};
+use crate::pg::backend::{
+    at_exit, connect, database, database_name, extension_schema, is_database_wanted, pause, pid,
+};
+use crate::pg::session::replication_role;
+use crate::pg::shared_counters::is_preloaded;
+use crate::pg::transaction::in_transaction;
+use crate::settings::SWEEP_INTERVAL;
+use crate::table::Table;
+use pgrx::bgworkers::BackgroundWorkerBuilder;
+use pgrx::{IntoDatum, pg_sys};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// How long the cleaner sweeps before it looks whether its database is wanted.
+const VISIT: Duration = Duration::from_millis(200);
+
+thread_local! {
+    /// When this session looked last.
+    static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Starts a cleaner if a code has been due for longer than sweep_interval. Looks at most once in that
+/// time. Raises no error: another session will look, too.
+pub fn look_after(schema: pg_sys::Oid) {
+    let interval = Duration::from_secs(SWEEP_INTERVAL.get().unsigned_abs().into());
+    let is_recent = |last: Instant| last.elapsed() < interval;
+    if interval.is_zero() || is_preloaded() || LOOKED.get().is_some_and(is_recent) {
+        return;
+    }
+    LOOKED.set(Some(Instant::now()));
+    let was_swept = |segment: &Segment| segment.cleaning.was_begun_within(interval);
+    if segment::mine().is_some_and(was_swept) {
+        return;
+    }
+    let is_late = Table::glance(schema, |codes| due::is_late(codes, interval));
+    if let Ok(Some(true)) = is_late {
+        // Where no worker is free, a later look finds one.
+        let _ = BackgroundWorkerBuilder::new("attesto_codes_cleaner")
+            .set_type("attesto_codes_cleaner")
+            .set_library("attesto_codes")
+            .set_function("attesto_codes_cleaner")
+            .set_argument(database().into_datum())
+            .set_restart_time(None)
+            .enable_spi_access()
+            .load_dynamic();
+    }
+}
+
+/// Sweeps a database, unless another cleaner does so.
+pub fn clean(database: pg_sys::Oid) {
+    connect(Some(database), PATIENCE);
+    let Some(segment) = segment::look_or_make(extension_schema) else {
+        return;
+    };
+    at_exit(leave);
+    if segment.cleaning.begin(pid()) {
+        sweep(database);
+        segment.cleaning.end(pid());
+    }
+    // The segment may be new. The sessions that count in it have to find it first.
+    resident::stay(segment);
+}
+
+fn leave() {
+    if let Some(segment) = segment::mine() {
+        segment.cleaning.end(pid());
+    }
+}
+
+/// Sweeps until nothing is left, or the database is wanted.
+fn sweep(database: pg_sys::Oid) {
+    let mut swept = Swept::default();
+    let mut from = Some(Place::START);
+    while let Some(place) = from.filter(|_| !is_database_wanted()) {
+        let visit = Sweep {
+            database,
+            schema: None,
+            max_rows: i64::MAX,
+            max_time: VISIT,
+            retention: None,
+            replication_role: replication_role(),
+            from: place,
+        };
+        swept = swept.and_then(visit.run());
+        from = swept.stopped;
+        pause(Duration::ZERO);
+    }
+    let name = in_transaction(database_name);
+    swept.log_removed(&name);
+    swept.log_rest(&name);
+}
