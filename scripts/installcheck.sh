@@ -7,6 +7,8 @@ need_pg_config
 # Preloaded, its settings answer otherwise than the suite expects.
 preloaded=$(as_postgres "$PG_BIN/psql" -XAtqc "SHOW shared_preload_libraries" postgres) || die "no server answers at PGHOST, PGPORT as PGUSER"
 [[ $preloaded != *attesto_codes* ]] || die "this server preloads attesto_codes: installcheck needs one that does not"
+interval=$(as_postgres "$PG_BIN/psql" -XAtq -c "LOAD 'attesto_codes'" -c "SHOW attesto_codes.sweep_interval" postgres)
+[ "$interval" = 0 ] || die "this server sweeps: installcheck needs one with attesto_codes.sweep_interval = 0 in postgresql.conf"
 work=$(work_folder installcheck)
 trap 'rm -rf "$work"' EXIT
 cp -r "$ROOT/tests/regress" "$work/regress"

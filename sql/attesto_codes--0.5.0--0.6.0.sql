@@ -134,7 +134,7 @@ COMMENT ON FUNCTION @extschema@.code_take(text) IS
 COMMENT ON FUNCTION @extschema@.code_mark_consumed(text, jsonb) IS
   'Records that the redemption of a spent code succeeded, so that a later presentation is reuse. Returns ok, replayed (recorded, but the code was presented again since it was spent, or is closed: send no tokens) or missing. Raises 55000 if the code is live.';
 COMMENT ON FUNCTION @extschema@.code_stats() IS
-  'Counts the rows of the tables by state and, with shared_preload_libraries, the events in this database since the server started. Cheap at any size: large tables are sampled.';
+  'Counts the rows of the tables by state, and the events in this database: with shared_preload_libraries since the server started, otherwise since a worker made room for the counters. Cheap at any size: large tables are sampled.';
 
 REVOKE ALL ON FUNCTION
   @extschema@.code_inspect(text),

@@ -292,7 +292,7 @@ COMMENT ON FUNCTION @extschema@.code_family_revoked(text) IS
 COMMENT ON FUNCTION @extschema@.code_sweep(integer) IS
   'Removes codes, tokens and revocations that are due, at most max_rows rows, in transactions of its own. Returns how many rows it removed.';
 COMMENT ON FUNCTION @extschema@.code_stats() IS
-  'Counts the rows of the tables by state and, with shared_preload_libraries, the events in this database since the server started. Cheap at any size: large tables are sampled.';
+  'Counts the rows of the tables by state, and the events in this database: with shared_preload_libraries since the server started, otherwise since a worker made room for the counters. Cheap at any size: large tables are sampled.';
 COMMENT ON FUNCTION @extschema@.code_hash(text) IS
   'Returns the lookup key of a code: base64url without padding of SHA-256(code), 43 characters.';
 

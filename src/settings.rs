@@ -46,7 +46,7 @@ pub fn session_retention() -> Option<i32> {
     Some(REUSE_RETENTION.get()).filter(|retention| *retention != DEFAULT_RETENTION)
 }
 
-/// The time between two sweeps of all databases, in seconds. 0 turns the sweeps off.
+/// The time between two sweeps of a database, in seconds. 0 turns the sweeps off.
 pub static SWEEP_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
 
 pub fn init() {
@@ -101,8 +101,8 @@ pub fn init() {
     );
     GucRegistry::define_int_guc(
         c"attesto_codes.sweep_interval",
-        c"Time between two sweeps of all databases that have the extension.",
-        c"0 turns the sweeps off. They need shared_preload_libraries.",
+        c"Time between two sweeps of a database.",
+        c"0 turns the sweeps off. Without shared_preload_libraries they need sessions that put codes.",
         &SWEEP_INTERVAL,
         0,
         // A latch waits in milliseconds.

@@ -156,7 +156,7 @@ ok "there is no Rust, and no server header" \
   in_root sh -c '! command -v cargo && ! command -v rustc && ! test -e /usr/include/postgresql'
 # The suite connects as roles that it makes; a port of the machine may be taken.
 echo 'local all all trust' >"$conf/pg_hba.conf"
-printf "listen_addresses = ''\nport = 5432\n" >>"$conf/postgresql.conf"
+printf "listen_addresses = ''\nport = 5432\nattesto_codes.sweep_interval = 0\n" >>"$conf/postgresql.conf"
 server start
 sql -c "CREATE DATABASE upgraded"
 ok "and makes the extension" sql upgraded -c "CREATE EXTENSION attesto_codes"
@@ -193,7 +193,7 @@ sql -c "CREATE DATABASE demo"
 ok "the demo runs" sql demo -f /tmp/demo.sql
 alive ok "the regress suite passes" \
   env PGHOST="$root/run/postgresql" PGPORT=5432 PGUSER=postgres "$ROOT/scripts/installcheck.sh"
-echo "shared_preload_libraries = 'attesto_codes'" >>"$conf/postgresql.conf"
+printf "shared_preload_libraries = 'attesto_codes'\nattesto_codes.sweep_interval = 60\n" >>"$conf/postgresql.conf"
 ok "the server starts with the library preloaded" server restart
 is "and sweeps" on sql demo -c "SELECT CASE WHEN count(*) = 1 THEN 'on' END FROM pg_stat_activity WHERE backend_type LIKE 'attesto_codes%launcher'"
 server stop

@@ -62,7 +62,7 @@ regression() {
   [ -z "$3" ] || read -ra tests <<<"$3"
   as_postgres mkdir "$work/$name"
   as_postgres "$program" --temp-instance="$work/$name/instance" --bindir="$PG_BIN" \
-    --inputdir="$work/tests/$name" --outputdir="$work/$name" --encoding=UTF8 --no-locale \
+    --temp-config="$work/tests/quiet.conf" --inputdir="$work/tests/$name" --outputdir="$work/$name" --encoding=UTF8 --no-locale \
     "${tests[@]}" >"$log" 2>&1 || status=$?
   # PostgreSQL 16 and later speak TAP; the earlier ones say "test name ... ok".
   grep -E '^(ok|not ok) |\.\.\. (ok|FAILED)' "$log" || true
@@ -106,7 +106,7 @@ client_tests() {
   as_postgres mkdir "$work/$name"
   server=$work/$name
   cluster_start "$server" "max_connections = 200" "max_prepared_transactions = 5" \
-    "max_worker_processes = 32" "$conf"
+    "max_worker_processes = 32" "attesto_codes.sweep_interval = 0" "$conf"
   export NODE_PATH="$ROOT/target/clients/node_modules"
   for test in "$@"; do
     chosen "$(basename "$test" .py)" "${CLIENTS:-}" || continue

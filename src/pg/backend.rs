@@ -143,23 +143,71 @@ pub fn server_started_at() -> i64 {
 /// copy it. Such a process locks the database first.
 pub fn is_database_wanted() -> bool {
     // What every process locks while it connects.
-    let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
-    let database = pg_sys::LOCKTAG {
-        locktag_field1: 0,
-        locktag_field2: pg_sys::DatabaseRelationId.into(),
-        locktag_field3: database().into(),
-        locktag_field4: 0,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
-        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-    };
-    // SAFETY: takes a lock that belongs to no transaction, without waiting, and releases it.
-    unsafe {
-        let locked = pg_sys::LockAcquire(&database, mode, true, true);
-        let is_wanted = locked == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL;
-        if !is_wanted {
-            pg_sys::LockRelease(&database, mode, true);
+    let mode = pg_sys::RowExclusiveLock;
+    SharedObject(pg_sys::DatabaseRelationId, database()).is_locked_against(mode)
+}
+
+/// Stands for the places of background workers. No extension has this oid.
+const PLACES: SharedObject = SharedObject(pg_sys::ExtensionRelationId, pg_sys::InvalidOid);
+
+/// Whether a process waits for the place of a background worker.
+pub fn is_place_wanted() -> bool {
+    PLACES.is_locked_against(pg_sys::ExclusiveLock)
+}
+
+/// Shows workers without work that this process waits for a place, as long as this value lives.
+#[derive(Default)]
+pub struct WantsPlace {
+    is_shown: bool,
+}
+
+impl WantsPlace {
+    pub fn show(&mut self) {
+        self.is_shown = self.is_shown || PLACES.lock(pg_sys::ShareLock);
+    }
+}
+
+impl Drop for WantsPlace {
+    fn drop(&mut self) {
+        if self.is_shown {
+            PLACES.unlock(pg_sys::ShareLock);
         }
-        is_wanted
+    }
+}
+
+/// A row of a shared catalog, by the oids of the catalog and of the row, as locks name it.
+struct SharedObject(pg_sys::Oid, pg_sys::Oid);
+
+impl SharedObject {
+    fn tag(&self) -> pg_sys::LOCKTAG {
+        pg_sys::LOCKTAG {
+            locktag_field1: 0,
+            locktag_field2: self.0.into(),
+            locktag_field3: self.1.into(),
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        }
+    }
+
+    /// Takes a lock that belongs to no transaction, unless it would have to wait.
+    fn lock(&self, mode: u32) -> bool {
+        // SAFETY: the tag is complete.
+        let locked = unsafe { pg_sys::LockAcquire(&self.tag(), mode as i32, true, true) };
+        locked != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+
+    fn unlock(&self, mode: u32) {
+        // SAFETY: the same lock.
+        unsafe { pg_sys::LockRelease(&self.tag(), mode as i32, true) };
+    }
+
+    fn is_locked_against(&self, mode: u32) -> bool {
+        let is_free = self.lock(mode);
+        if is_free {
+            self.unlock(mode);
+        }
+        !is_free
     }
 }
 

@@ -39,12 +39,25 @@
 //!   caller cannot tell the two cases apart, and returns no entry in either.
 //! - The server crashes: every step answered `Done` was flushed before.
 //!
-//! There are two kinds of workers for orders. `oneshot` starts one for each order and needs no
-//! configuration. `resident` keeps one for each database while there is work, and commits the
-//! waiting orders together. It needs a queue in shared memory, and so shared_preload_libraries.
+//! There are two kinds of workers for orders. `resident` keeps one for each database while there is
+//! work, and commits the waiting orders together. The orders are in a `queue`, in a `segment` of
+//! shared memory. `oneshot` starts a worker for one order, where there is no queue yet or no place in
+//! it. That worker makes the segment, publishes it, and stays as the resident one.
+//!
+//! - The resident worker ends, whatever ends it: callers whose orders wait start another one for the
+//!   same segment. Those whose orders it had learn that there is no answer, as above.
+//! - Two are started at once: the first one enters the queue, and the other one ends.
+//! - Another segment was published meanwhile, after DROP EXTENSION, TRUNCATE or by another version of
+//!   the library: a caller that finds no worker looks again before it starts one. Until then the two
+//!   have a worker each, which harms nothing: the row's update decides.
+//! - The published segment is gone, or of another run of the server, database or version: the caller
+//!   starts a one-shot worker, which publishes another one.
+//! - A session that has loaded another version of the library starts a worker: the worker sees the
+//!   version in the segment and ends. The caller gets 57P01 and has to reconnect.
 //!
 //! A sweep has a one-shot worker as well, so that it can commit in small batches and hold no row
-//! for long. With shared_preload_libraries, `launcher` starts the sweepers.
+//! for long. With shared_preload_libraries, `launcher` starts the sweepers. Without, a session that
+//! puts codes starts a `cleaner` now and then.
 
 mod cleaner;
 mod entry;
@@ -63,7 +76,7 @@ use self::order::Order;
 use crate::codes::counters::Counter;
 use crate::codes::step::Step;
 use crate::error::Error;
-use crate::pg::backend::{is_preloading, pause, pid};
+use crate::pg::backend::{WantsPlace, is_preloading, pause, pid};
 use crate::pg::report::Report;
 use crate::pg::shared_counters::is_preloaded;
 use crate::table::Update;
@@ -141,6 +154,7 @@ fn start(
     failure: Error,
 ) -> Result<DynamicBackgroundWorker, Error> {
     let deadline = Instant::now() + START_PATIENCE;
+    let mut wants_place = WantsPlace::default();
     loop {
         let worker = BackgroundWorkerBuilder::new(function)
             .set_type(function)
@@ -154,6 +168,7 @@ fn start(
         match worker {
             Ok(worker) => return Ok(worker),
             Err(_) if Instant::now() < deadline => {
+                wants_place.show();
                 pause(PAUSE);
             }
             Err(_) => return Err(failure),

@@ -1,12 +1,13 @@
 //! One worker for each database, kept while there is work. A worker without work ends after IDLE, and
-//! at once if its database is to be dropped, renamed or copied. The next order starts another one.
+//! at once if its database is to be dropped, renamed or copied, or if another worker has no place.
+//! The next order starts another one.
 
 use super::orders::commit;
 use super::queue::{Job, Next, Queue};
 use super::segment::{self, Segment};
 use super::{Order, Outcome, PATIENCE, PAUSE, start};
 use crate::error::Error;
-use crate::pg::backend::{self, connect, is_database_wanted, pause, pid};
+use crate::pg::backend::{self, connect, is_database_wanted, is_place_wanted, pause, pid};
 use crate::pg::session::{reload, set_for_good};
 use pgrx::IntoDatum;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ const STARTS: u32 = 3;
 
 /// How long a worker stays without work.
 const IDLE: Duration = Duration::from_secs(10);
-/// How often a worker without work looks whether its database is wanted. DROP DATABASE looks every
+/// How often a worker without work looks whether its database, or its place, is wanted. DROP DATABASE looks every
 /// 100 ms whether all have left.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -119,7 +120,7 @@ fn work(queue: &Queue) {
     loop {
         jobs.extend(queue.fetch());
         if jobs.is_empty() {
-            let is_over = last.elapsed() >= IDLE || is_database_wanted();
+            let is_over = last.elapsed() >= IDLE || is_database_wanted() || is_place_wanted();
             if is_over && queue.leave_if_idle(pid()) {
                 return;
             }

@@ -1,5 +1,5 @@
-# The background workers behind the presentations inside transactions: none to be had, one a call, one a
-# database, what their orders carry, and what becomes of a take whose worker is terminated.
+# The background workers behind the presentations inside transactions: none to be had, what their orders carry, and what
+# becomes of a take whose worker is terminated.
 use strict;
 use warnings;
 use AttestoCodes;
@@ -141,7 +141,7 @@ is(error_of($node, 'SELECT code_sweep()'), '53400', 'and no sweep can run');
 
 for my $preload ('', "shared_preload_libraries = 'attesto_codes'")
 {
-	my $name = $preload ? 'resident' : 'one a call';
+	my $name = $preload ? 'with preload' : 'without preload';
 	$node->append_conf('postgresql.conf', "max_connections = 100\nmax_worker_processes = 8\n$preload");
 	$node->restart;
 	put($node, "$name-$_") for 1 .. 3;
@@ -158,29 +158,11 @@ for my $preload ('', "shared_preload_libraries = 'attesto_codes'")
 	is($node->safe_psql('postgres', "BEGIN;\nSELECT status FROM code_take('$name-2');\nSELECT code_mark_consumed('$name-2');\nSELECT status FROM code_take('$name-3');\nCOMMIT;"),
 		"ok\nok\nok", "$name: a take after a mark in one transaction");
 
-	carries_meta($node, "$name, meta", $preload ? 7 : 37);
+	carries_meta($node, "$name, meta", $preload ? 7 : 13);
 	carries_settings($node, "$name, settings");
 	meets_locks($node, "$name, locks");
-	keeps_metas_apart($node, "$name, load") if $preload;
+	keeps_metas_apart($node, "$name, load");
 }
-
-# The resident worker: one a database, gone when idle, and started again.
-sub residents { return "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'attesto_codes_resident' AND datname = '$_[0]'"; }
-
-put($node, "resident-$_") for 10 .. 13;
-is($node->safe_psql('postgres', sprintf($in_block, 'resident-10') . residents('postgres')), "ok\n1", 'resident: a take has started it');
-is($node->safe_psql('postgres', sprintf($in_block, 'resident-11') . residents('postgres')), "ok\n1", 'resident: the next one finds it');
-$node->poll_query_until('postgres', "SELECT NOT EXISTS (${\ residents('postgres')} HAVING count(*) > 0)");
-pass('resident: it leaves when there is nothing to do');
-is(in_block($node, 'resident-12'), 'ok', 'resident: the next take starts it anew');
-$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'attesto_codes_resident'");
-is(in_block($node, 'resident-13'), 'ok', 'resident: also after it was terminated');
-
-# It does not keep a database from being dropped.
-$node->safe_psql('postgres', 'CREATE DATABASE other');
-$node->safe_psql('other', q(CREATE EXTENSION attesto_codes; SELECT code_put('h', '{"client_id": "c", "subject": "s", "redirect_uri": "r"}', 1)));
-is(in_block($node, 'h', 'other'), 'ok', 'resident: another database has its own');
-is($node->safe_psql('postgres', 'DROP DATABASE other'), '', 'resident: a database can be dropped right after a take');
 
 # Many takes at once while the workers are shot: an answer or an error each, and no code twice.
 my $codes = 400;
@@ -202,7 +184,7 @@ my $shots = 0;
 while (IPC::Run::pumpable($load[0]) && $shots < 40)
 {
 	IPC::Run::pump_nb($load[0]);
-	$shots += $node->safe_psql('postgres', "SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity WHERE backend_type = 'attesto_codes_resident'");
+	$shots += $node->safe_psql('postgres', "SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'");
 }
 IPC::Run::finish($load[0]);
 cmp_ok($shots, '>', 0, 'workers were shot under load');

@@ -11,6 +11,8 @@ my @names = qw(puts takes_ok takes_consumed takes_error marks_ok marks_replayed 
   redeems_dpop_proof_required redeems_dpop_binding_mismatch redeems_revoked redeems_spent completes revocations_by_reuse);
 my $node = new_primary('counters');
 
+sub rolled_back { return "BEGIN; $_[0] ROLLBACK;"; }
+
 sub counters
 {
 	my ($db) = @_;
@@ -40,8 +42,10 @@ is(join(' ', map { $zero{$_} } @names), join(' ', (0) x @names), 'with preload t
 
 my $grant = grant();
 my $put = "SELECT code_put('%s', '$grant', 1);";
-sub rolled_back { return "BEGIN; $_[0] ROLLBACK;"; }
-put($node, $_) for 'alone', 'block', 'joined', 'spent';
+put($node, $_) for 'alone', 'block', 'joined', 'spent', 'first';
+# A one-shot worker commits the first one in a transaction, and stays.
+$node->safe_psql('postgres', rolled_back("SELECT * FROM code_take('first');"));
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'");
 take($node, 'spent');
 put($node, $_) for 'redeem', 'redeem block', 'redeem joined', 'redeem marked', 'redeem spent', 'redeem taken', 'wrong client', 'wrong client in a block', 'wrong uri', 'revoked', 'no revocation', 'redeem own';
 put($node, 'challenge', code_challenge => 'x');

@@ -65,7 +65,7 @@ ok($node->wait_for_log(qr/could not sweep database.*no background worker is free
 is($node->safe_psql('postgres', 'SELECT count(*) FROM authorizations'), 1, 'nothing was swept');
 
 # What a session gives in its connection options does not weaken what the database has.
-$node->append_conf('postgresql.conf', "max_worker_processes = 8\nshared_preload_libraries = ''");
+$node->append_conf('postgresql.conf', "max_worker_processes = 8\nshared_preload_libraries = ''\nattesto_codes.sweep_interval = 0");
 $node->restart;
 $node->safe_psql('postgres', q(ALTER DATABASE postgres SET attesto_codes.reuse_retention = '90d'; CREATE ROLE sweeper LOGIN; GRANT EXECUTE ON FUNCTION code_sweep TO sweeper));
 my $grant = grant();

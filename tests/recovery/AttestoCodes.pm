@@ -27,7 +27,7 @@ our @EXPORT = qw(new_primary grant put take error_of bound kill_backend);
 }
 
 # A started primary whose logging is PostgreSQL's default, as a production server's would be:
-# the test framework turns on more. @conf: further lines of postgresql.conf.
+# the test framework turns on more. Nothing is swept by itself. @conf: further lines of postgresql.conf.
 sub new_primary
 {
 	my ($name, @conf) = @_;
@@ -35,7 +35,7 @@ sub new_primary
 	$node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--no-locale' ]);
 	$node->append_conf('postgresql.conf', join("\n",
 		'log_statement = none', 'log_replication_commands = off', "log_line_prefix = '%m [%p] '",
-		'fsync = on', @conf, ''));
+		'fsync = on', 'attesto_codes.sweep_interval = 0', @conf, ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION attesto_codes');
 	return $node;

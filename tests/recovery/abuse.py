@@ -28,7 +28,8 @@ NO_TOKENS = {"55000", "P0002"}
 LOST = re.compile("server closed the connection|terminating connection|the database system is|connection is lost"
                   "|could not (send|receive) data|Connection (refused|reset)|Broken pipe|connection not open")
 BEGIN = ("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE")
-TABLES = ("authorizations", "authorization_access_tokens", "authorization_revoked_families", "authorization_runs")
+TABLES = ("authorizations", "authorization_access_tokens", "authorization_revoked_families", "authorization_runs",
+          "authorization_queue")
 REWRITES = ("VACUUM FULL {0}", "CLUSTER {0} USING {0}_pkey", "REINDEX TABLE {0}", "REINDEX TABLE CONCURRENTLY {0}",
             "VACUUM (FREEZE, INDEX_CLEANUP ON) {0}")
 
@@ -244,7 +245,7 @@ class Killer(Worker):
                 # The server takes all its backends with it, this one, too: the next shot is after that.
                 self.statement("SELECT pg_sleep(60)")
         elif random.random() < 0.3:
-            # A launcher is not back for some seconds, in which nothing is swept.
+            # An autovacuum launcher is not back for some time.
             self.shoot([(pid, kind) for pid, kind in processes if kind != "client backend"
                         and ("launcher" not in kind or random.random() < 0.1)], signal.SIGTERM)
         else:

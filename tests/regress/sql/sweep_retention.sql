@@ -70,5 +70,5 @@ REVOKE EXECUTE ON FUNCTION code_sweep FROM regress_sweeper;
 DROP ROLE regress_sweeper;
 
 -- The interval of the sweeps that need shared_preload_libraries is the server's.
-SELECT setting, unit, context, min_val, max_val FROM pg_settings WHERE name = 'attesto_codes.sweep_interval';
+SELECT boot_val, unit, context, min_val, max_val FROM pg_settings WHERE name = 'attesto_codes.sweep_interval';
 SET attesto_codes.sweep_interval = 0;

@@ -1,0 +1,155 @@
+# The resident worker: a take inside a transaction starts it, sessions find it, it is alone in its database, and it keeps nobody
+# from the database. Whatever becomes of it, of the server, of the table that leads to it or of the extension, the next take
+# is answered as it should be.
+use strict;
+use warnings;
+use AttestoCodes;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_primary('resident', 'max_connections = 100', 'max_worker_processes = 8', 'restart_after_crash = on');
+my $grant = grant();
+my $residents = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident' AND datname = current_database()";
+my $counted = 'SELECT spends_oneshot, spends_resident FROM code_stats()';
+
+sub sql { my ($sql, $db) = @_; return $node->safe_psql($db // 'postgres', $sql); }
+
+# A take in a transaction that is rolled back.
+sub in_block
+{
+	my ($code, $db) = @_;
+	return sql("SELECT code_put('$code', '$grant', 4102444800) \\g /dev/null\nBEGIN;\nSELECT status FROM code_take('$code');\nROLLBACK;", $db);
+}
+
+sub until_there { my ($db) = @_; return $node->poll_query_until($db // 'postgres', "SELECT ($residents) = 1"); }
+sub until_gone { my ($db) = @_; return $node->poll_query_until($db // 'postgres', "SELECT ($residents) = 0"); }
+sub in_new_database
+{
+	my ($db) = @_;
+	sql("CREATE DATABASE $db");
+	sql('CREATE EXTENSION attesto_codes', $db);
+	is(in_block('h', $db), 'ok', "$db: a take starts a resident worker");
+	until_there($db);
+	return;
+}
+
+# It is started once, and found. A session keeps its counters, and with them the queue.
+is(sql('SELECT coalesce(puts, spends_oneshot, spends_resident) IS NULL FROM code_stats()'), 't', 'at first nothing is counted');
+is(in_block('first'), 'ok', 'the first take');
+until_there();
+my $session = $node->background_psql('postgres');
+is($session->query_safe($counted), '0|0', 'what is counted begins with the worker');
+is(in_block('second'), 'ok', 'the next one');
+is($session->query_safe($counted), '0|1', 'finds it');
+is(sql($residents), 1, 'there is one');
+is($session->query_safe('SELECT puts, takes_ok FROM code_stats()'), '1|1', 'other sessions count, too');
+
+# It leaves when nothing is to do, and the next take starts it again.
+until_gone();
+pass('it leaves when there is nothing to do');
+is(in_block('after idling'), 'ok', 'the next take');
+until_there();
+is($session->query_safe($counted), '0|2', 'starts it again');
+is(sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'"), 't', 'it is terminated');
+is(in_block('after its end'), 'ok', 'the next take');
+is($session->query_safe($counted), '0|3', 'starts it again');
+
+# Many at once start one.
+sub many
+{
+	my ($what) = @_;
+	my $script = PostgreSQL::Test::Utils::tempdir() . '/many.sql';
+	unlink $script;
+	append_to_file($script, "BEGIN;\nSELECT status FROM code_take('many ' || :client_id);\nSELECT 1 / count(*) FROM authorizations WHERE code_hash = 'many ' || :client_id AND consumed_at IS NOT NULL;\nROLLBACK;\n");
+	sql("SELECT count(code_put('many ' || i, '$grant', 4102444800)) FROM generate_series(0, 31) i");
+	command_ok([ 'pgbench', '-n', '-c', 32, '-j', '2', '-t', 1, '-f', $script, '-d', $node->connstr('postgres') ], "32 takes at once, $what");
+	until_there();
+	is(sql('SELECT count(*) FROM authorization_queue'), 1, 'one queue is published');
+	is(sql("SELECT count(*) FROM authorizations WHERE code_hash LIKE 'many %' AND consumed_at IS NOT NULL"), 32, 'and all are spent');
+	sql("DELETE FROM authorizations WHERE code_hash LIKE 'many %'");
+	return;
+}
+$session->quit;
+until_gone();
+many('with a queue that is gone');
+sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'");
+many('after it was terminated');
+$node->restart;
+many('after a restart');
+
+# A crash of the server, by way of the worker and of the postmaster.
+my $handle = sql('SELECT segment FROM authorization_queue');
+kill_backend($node, sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'"));
+is(sql('SELECT count(*) FROM authorization_queue'), 0, 'a crash empties the table that leads to the queue');
+many('after the worker was killed');
+$node->stop('immediate');
+$node->start;
+many('after the server was');
+is(sql("SELECT count(*) FROM authorization_queue WHERE segment = '$handle'"), 0, 'with another queue');
+
+# A row that leads to nothing, or to the queue of another database, is replaced. One without a row is found again.
+my %rows = (
+	'nor in time' => q(now(), '1'),
+	'to nothing' => "(SELECT server_started_at FROM authorization_queue), '1'",
+	'not even a number' => "(SELECT server_started_at FROM authorization_queue), 'x'");
+for my $kind (sort keys %rows)
+{
+	sql("CREATE TABLE planted AS SELECT * FROM (VALUES ($rows{$kind})) planted; TRUNCATE authorization_queue; INSERT INTO authorization_queue TABLE planted; DROP TABLE planted");
+	is(in_block("planted $kind"), 'ok', "a take finds a row that leads nowhere, $kind");
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 AND min(length(segment)) > 1 FROM authorization_queue");
+}
+
+# A session goes on when the extension was made again.
+$session = $node->background_psql('postgres');
+$session->query_safe("SELECT code_put('a', '$grant', 4102444800); BEGIN; SELECT status FROM code_take('a'); ROLLBACK");
+sql('DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes');
+$session->query_safe("SELECT code_put('b', '$grant', 4102444800)");
+like($session->query_safe("BEGIN; SELECT status FROM code_take('b'); ROLLBACK"), qr/ok/, 'a session takes in an extension that was made again');
+like($session->query_safe("SELECT status FROM code_take('b')"), qr/error/, 'and the code is spent');
+is(in_block('c'), 'ok', 'so does another one');
+$node->poll_query_until('postgres', "SELECT count(*) <= 1 FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'");
+pass('the worker of the former one leaves');
+$session->quit;
+
+# It keeps nobody from its database. A copy has a worker of its own.
+in_new_database('dropped');
+sql("SET statement_timeout = '4s'; DROP DATABASE dropped");
+in_new_database('renamed');
+sql("SET statement_timeout = '4s'; ALTER DATABASE renamed RENAME TO other");
+pass('a database can be dropped, and renamed, right after a take');
+is(in_block('renamed', 'other'), 'ok', 'a take after that');
+until_there('other');
+sql("SET statement_timeout = '4s'; CREATE DATABASE copy TEMPLATE other");
+pass('and copied');
+is(in_block('copied', 'copy'), 'ok', 'a take in the copy');
+is(in_block('copied too', 'other'), 'ok', 'and in what was copied');
+until_there($_) for 'copy', 'other';
+is(sql("SELECT count(DISTINCT datname) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident' AND datname IN ('copy', 'other')"), 2, 'each has its worker');
+sql("SET statement_timeout = '4s'; DROP DATABASE $_") for 'copy', 'other';
+
+# No room for a worker: 53400, and the code stays live.
+$node->stop;
+$node->append_conf('postgresql.conf', "max_worker_processes = 1\nmax_parallel_workers = 0\nmax_logical_replication_workers = 0");
+$node->start;
+is(in_block('one place'), 'ok', 'with one place for a worker');
+until_there();
+many('with one place');
+is(in_block('one place more'), 'ok', 'and one more');
+in_other_place();
+
+sub in_other_place
+{
+	sql('CREATE DATABASE other');
+	sql('CREATE EXTENSION attesto_codes', 'other');
+	is(in_block('postgres'), 'ok', 'the place is taken');
+	sql("SELECT code_put('other', '$grant', 4102444800)", 'other');
+	is(error_of($node, "BEGIN;\nSELECT status FROM code_take('other');", 'other'), '53400', 'another database has none');
+	until_gone();
+	is(sql("BEGIN;\nSELECT status FROM code_take('other');\nROLLBACK", 'other'), 'ok', 'until the worker leaves');
+	return;
+}
+
+$node->stop;
+pass('the server stops with a resident worker');
+
+done_testing();
