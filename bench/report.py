@@ -5,6 +5,8 @@ the transaction in milliseconds. A table for each title and synchronous_commit, 
 
 report.py percentiles LOG …: p50 and p99 in milliseconds of the transactions in pgbench's logs.
 report.py sizes: the table of sweep.sh, from its lines: title, mixture, rows, round, milliseconds.
+report.py beside TAKES: the table of takes beside a sweep, from its lines: title, p50 and p99 alone, p50 and p99
+beside the sweep, rows swept, seconds of the sweep.
 report.py section RESULTS.md TITLE: puts its input there, below LIFE, in place of what has that title."""
 import re
 import sys
@@ -46,6 +48,21 @@ def sizes(lines):
             cells += [f"{figure:.1f}" for figure in (min(figures), median(figures), max(figures))]
         cells += [f"{ratio:.2f}" for ratio in ratios(runs[large], runs[small])]
         print(f"| {title} | {mixture} |", " | ".join(cells), "|")
+
+
+def beside(path):
+    found = {}
+    for line in open(path):
+        title, *figures = line.rstrip("\n").split("\t")
+        found.setdefault(title, []).append([float(figure) for figure in figures])
+    print("| takes of | p50 alone | p50 beside | p99 alone min | median | max | p99 beside min | median | max | ratio of the p99 min | median | max | sweep, s |")
+    print("|---|" + "---:|" * 12)
+    for title, runs in found.items():
+        alone, with_sweep = [run[1] for run in runs], [run[3] for run in runs]
+        each = [one / other for one, other in zip(with_sweep, alone)]
+        cells = [f"{median(run[at] for run in runs):.2f}" for at in (0, 2)]
+        cells += [f"{value:.2f}" for figures in (alone, with_sweep, each) for value in (min(figures), median(figures), max(figures))]
+        print(f"| {title} |", " | ".join(cells), f"| {median(run[5] for run in runs):.1f} |")
 
 
 def ratios(by_round, to):
@@ -228,6 +245,8 @@ if sys.argv[1:2] == ["percentiles"]:
     percentiles(sys.argv[2:])
 elif sys.argv[1:2] == ["sizes"]:
     sizes(sys.stdin)
+elif sys.argv[1:2] == ["beside"]:
+    beside(sys.argv[2])
 elif sys.argv[1:2] == ["section"]:
     section(*sys.argv[2:])
 else:

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # sweep.sh: what a sweep of BATCH rows and the statistics cost in a table of SMALL and one of LARGE rows,
-# and what a take costs while a sweep of DUE rows runs. Writes a part of RESULTS.md; the raw figures stay
-# in target/sweep.tsv. README.md says what it means.
+# and what a take costs while a sweep of DUE rows runs. Writes parts of RESULTS.md, those that PARTS names; the raw
+# figures stay in target/sweep.tsv. README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
 . "$ROOT/bench/common.sh"
 
 SMALL=${SMALL:-10000} LARGE=${LARGE:-10000000} BATCH=${BATCH:-1000} ROUNDS=${ROUNDS:-9}
-DUE=${DUE:-1000000} OTHERS=${OTHERS:-1000000} RATE=${RATE:-1000} CLIENTS=${CLIENTS:-4} ALONE=${ALONE:-20} LOAD=${LOAD:-60}
+DUE=${DUE:-1000000} OTHERS=${OTHERS:-1000000} RATE=${RATE:-1000} CLIENTS=${CLIENTS:-4} ALONE=${ALONE:-15} LOAD=${LOAD:-40}
+RUNS=${RUNS:-5} PARTS=${PARTS:-sizes takes}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
 RAW=$ROOT/target/sweep.tsv
 
@@ -91,9 +92,9 @@ truth() {
 }
 
 # takes TITLE FIRST LAST: of any of these codes at a steady rate, alone for ALONE seconds and then while a
-# sweep of DUE codes runs; a line of a table.
+# sweep of DUE codes runs; a line of figures.
 takes() {
-  local load from to answer log alone beside
+  local load from to answer
   query -d takes -c "TRUNCATE authorizations"
   run takes sweep.due "first=$DUE_FROM" "last=$((DUE_FROM + DUE - 1))"
   run takes sweep.fill mixture=live "rows=$OTHERS"
@@ -112,51 +113,40 @@ takes() {
     ended = $5 + $6 / 1e6
     if (ended < to) print $1, $2, $3 - $7 >(work "/takes." (ended < from ? "alone" : "beside"))
   }' "$work"/latency.*
-  alone=$("$ROOT/bench/report.py" percentiles "$work/takes.alone")
-  beside=$("$ROOT/bench/report.py" percentiles "$work/takes.beside")
-  awk -v OFS=' | ' -v title="$1" -v answer="$answer" -v from="$from" -v to="$to" -v alone="$alone" -v beside="$beside" \
-    'BEGIN {gsub("\t", " | ", alone); gsub("\t", " | ", beside)
-            print "| " title, alone, beside, answer, sprintf("%.1f |", to - from)}'
+  printf '%s\t' "$1" "$("$ROOT/bench/report.py" percentiles "$work/takes.alone")" \
+    "$("$ROOT/bench/report.py" percentiles "$work/takes.beside")" "$answer"
+  awk -v from="$from" -v to="$to" 'BEGIN {printf "%.1f\n", to - from}'
 }
 
-cluster_start "$work" "shared_preload_libraries = 'attesto_codes'" "attesto_codes.sweep_interval = 0" \
-  "shared_buffers = 2GB" "max_wal_size = 4GB"
-machine=$(machine)
-careless off
-say "Filling two tables of $SMALL and two of $LARGE rows"
-for mixture in live evidence; do
-  for rows in "$SMALL" "$LARGE"; do fill_table "$mixture" "$rows" & filling+=($!); done
-done
-for each in "${filling[@]}"; do wait "$each"; done
-careless on
-query -c CHECKPOINT
-
-say "$ROUNDS rounds"
-for mixture in live evidence; do
-  rounds "sweep of $BATCH rows" "$mixture" sweep_batch
-  rounds "sweep of none" "$mixture" sweep_nothing
-  rounds "code_stats()" "$mixture" stats
-done
-for mixture in live evidence; do
-  for rows in "$SMALL" "$LARGE"; do
-    run "${mixture}_$rows" sweep.due "first=$DUE_FROM" "last=$((DUE_FROM + BATCH - 1))"
-    truth "$mixture" "$rows"
+sizes() {
+  local mixture rows filling=()
+  careless off
+  say "Filling two tables of $SMALL and two of $LARGE rows"
+  for mixture in live evidence; do
+    for rows in "$SMALL" "$LARGE"; do fill_table "$mixture" "$rows" & filling+=($!); done
   done
-done >"$work/truth"
+  for each in "${filling[@]}"; do wait "$each"; done
+  careless on
+  query -c CHECKPOINT
 
-say "Takes beside a sweep of $DUE rows"
-for rows in "$SMALL" "$LARGE"; do
-  for mixture in live evidence; do query -c "DROP DATABASE ${mixture}_$rows"; done
-done
-create takes
-{
-  takes "codes that are not due" 1 "$OTHERS"
-  takes "codes that are due" "$DUE_FROM" "$((DUE_FROM + DUE - 1))"
-} >"$work/takes"
-
-{
-  cat <<END
-$machine
+  say "$ROUNDS rounds"
+  for mixture in live evidence; do
+    rounds "sweep of $BATCH rows" "$mixture" sweep_batch
+    rounds "sweep of none" "$mixture" sweep_nothing
+    rounds "code_stats()" "$mixture" stats
+  done
+  for mixture in live evidence; do
+    for rows in "$SMALL" "$LARGE"; do
+      run "${mixture}_$rows" sweep.due "first=$DUE_FROM" "last=$((DUE_FROM + BATCH - 1))"
+      truth "$mixture" "$rows"
+    done
+  done >"$work/truth"
+  for rows in "$SMALL" "$LARGE"; do
+    for mixture in live evidence; do query -c "DROP DATABASE ${mixture}_$rows"; done
+  done
+  {
+    echo "$machine"
+    cat <<END
 shared_buffers = 2GB, max_wal_size = 4GB, everything else stock.
 
 A sweep of $BATCH rows that are due, in a table of $SMALL and in one of $LARGE rows; milliseconds as the client sees
@@ -164,24 +154,46 @@ them, the worker's start included. \`live\`: all others are live and have not ex
 and retained, but for 2 % that are live.
 
 END
-  "$ROOT/bench/report.py" sizes <"$RAW"
-  cat <<END
+    "$ROOT/bench/report.py" sizes <"$RAW"
+    cat <<END
 
 What code_stats() says of these tables, each with $BATCH rows that are due:
 
 | others | rows | | live | redeemed | due | families revoked |
 |---|---:|---|---:|---:|---:|---:|
 END
-  cat "$work/truth"
-  cat <<END
+    cat "$work/truth"
+  } >"$work/section.md"
+  section "Cost of a sweep and of the statistics" <"$work/section.md"
+}
 
-Takes at $RATE a second beside one sweep of $DUE due codes in a table of $((DUE + OTHERS)), ms ($CLIENTS clients, -M prepared, autocommit):
+# Both kinds in turns, RUNS times.
+takes_beside_a_sweep() {
+  local each
+  create takes
+  for ((each = 1; each <= RUNS; each++)); do
+    say "Takes beside a sweep of $DUE rows, run $each of $RUNS"
+    takes "codes that are not due" 1 "$OTHERS"
+    takes "codes that are due" "$DUE_FROM" "$((DUE_FROM + DUE - 1))"
+  done | tee /dev/stderr | grep -P '\t' >"$work/takes"
+  {
+    echo "$machine"
+    cat <<END
+shared_buffers = 2GB, max_wal_size = 4GB, everything else stock.
 
-| takes of | p50 alone | p99 alone | p50 beside the sweep | p99 beside the sweep | rows swept | sweep, s |
-|---|---:|---:|---:|---:|---:|---:|
+Takes at $RATE a second beside one sweep of $DUE due codes in a table of $((DUE + OTHERS)), ms ($CLIENTS clients, -M prepared,
+autocommit). Medians of $RUNS runs, with minimum and maximum; a run has a table of its own, and begins after a checkpoint.
+
 END
-  cat "$work/takes"
-} >"$work/section.md"
-section "Cost of a sweep and of the statistics" <"$work/section.md"
+    "$ROOT/bench/report.py" beside <"$work/takes"
+  } >"$work/section.md"
+  section "Takes beside a sweep" <"$work/section.md"
+}
+
+cluster_start "$work" "shared_preload_libraries = 'attesto_codes'" "attesto_codes.sweep_interval = 0" \
+  "shared_buffers = 2GB" "max_wal_size = 4GB"
+machine=$(machine)
+[[ $PARTS != *sizes* ]] || sizes
+[[ $PARTS != *takes* ]] || takes_beside_a_sweep
 say "$RESULTS"
 cat "$work/section.md"

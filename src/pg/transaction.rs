@@ -190,9 +190,15 @@ pub fn run_at_most(time: Duration) {
     TIMED.set(true);
 }
 
-/// Lets the commit of this transaction not wait for the disk, for work that a crash may undo.
-pub fn flush_later() {
-    set_local(c"synchronous_commit", c"off");
+/// Lets the commit of this transaction wait for the disk, and for no standby.
+pub fn flush_here() {
+    set_local(c"synchronous_commit", c"local");
+}
+
+/// How many bytes of WAL this process has written since it was started.
+pub fn wal_written() -> u64 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::pgWalUsage.wal_bytes }
 }
 
 /// Makes the end of the statement commit the transaction, even in a pipeline, and prevents

@@ -7,7 +7,7 @@ use super::fate::{forget, release, removal};
 use super::place::{Pass, Place};
 use super::progress::Progress;
 use crate::error::Error;
-use crate::pg::transaction::{flush_later, in_transaction_of_owner, or_roll_back};
+use crate::pg::transaction::{flush_here, in_transaction_of_owner, or_roll_back};
 use crate::table::{Code, Columns, Family, Index, Key, Table, Token};
 use pgrx::pg_sys;
 
@@ -29,12 +29,11 @@ impl Pass {
         progress.care = Care::Bold;
         progress.refused.clear();
         while !progress.is_over() {
-            progress.changed = 0;
-            progress.tried.clear();
+            progress.begin_batch();
             let before = progress.removed;
             let batch = or_roll_back(|| {
                 in_transaction_of_owner(|| {
-                    flush_later();
+                    flush_here();
                     progress.owner = None;
                     (self.batch(schema, from, progress), progress.owner)
                 })

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::pg::failure::{Failure, catch};
 use crate::pg::report::Report;
 use crate::pg::session::{Owner, set_replication_role};
-use crate::pg::transaction::{triggers_at_once, wait_at_most, within_savepoint};
+use crate::pg::transaction::{triggers_at_once, wait_at_most, wal_written, within_savepoint};
 use crate::settings::REUSE_RETENTION;
 use crate::table::{Columns, Index, Key, Row, Table, Walk, is_awaited};
 use std::collections::HashSet;
@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 
 /// How long a trigger on a table may wait for a lock.
 const PATIENCE: Duration = Duration::from_millis(10);
+
+/// How much WAL a batch writes before its commit waits for the disk, in bytes. The commits of others
+/// wait for this WAL, too. After a checkpoint each page that a sweep touches is written as a whole.
+const WAL: u64 = 256 * 1024;
 
 /// How many codes that were spent a short time ago a batch passes. Behind so many the others were
 /// probably spent a short time ago as well.
@@ -31,6 +35,8 @@ pub struct Progress {
     deadline: Instant,
     /// How many rows this batch has removed or retained.
     pub changed: usize,
+    /// The WAL that this process had written when the batch began, in bytes.
+    wal_before: u64,
     pub care: Care,
     /// The keys of the rows that were refused at this position. They are not tried again.
     pub refused: HashSet<String>,
@@ -53,6 +59,7 @@ impl Progress {
             max_rows: sweep.max_rows,
             deadline: Instant::now() + sweep.max_time,
             changed: 0,
+            wal_before: 0,
             care: Care::Bold,
             refused: HashSet::new(),
             refused_at: i64::MIN,
@@ -67,6 +74,20 @@ impl Progress {
     /// Whether the sweep has to stop.
     pub fn is_over(&self) -> bool {
         self.removed >= self.max_rows || Instant::now() >= self.deadline
+    }
+
+    pub fn begin_batch(&mut self) {
+        self.changed = 0;
+        self.wal_before = wal_written();
+        self.tried.clear();
+    }
+
+    /// Whether the batch has to be committed.
+    fn is_full(&self) -> bool {
+        self.changed >= self.care.batch()
+            || wal_written() - self.wal_before >= WAL
+            || self.is_over()
+            || is_awaited()
     }
 
     /// Calls `fate` for the rows that `keys` name. Returns the position at which this batch ended,
@@ -110,7 +131,7 @@ impl Progress {
                 Err(error) => return ControlFlow::Break(Err(error)),
             }
             self.changed += 1;
-            match self.changed >= care.batch() || self.is_over() || is_awaited() {
+            match self.is_full() {
                 true => ControlFlow::Break(Ok(position)),
                 false => ControlFlow::Continue(()),
             }
