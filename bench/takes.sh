@@ -1,7 +1,7 @@
 # The scenario takes; sourced by run.sh. A take finds a live code of its own, and nothing else is in
 # the transaction but BEGIN and COMMIT. Two clusters run side by side, one under load at a time.
 
-TAKES_CLIENTS=${TAKES_CLIENTS:-1 8}
+TAKES_CLIENTS=${TAKES_CLIENTS:-1 8 32}
 TAKES=(autocommit "independent without preload" "independent with preload" join "plain SQL")
 # What is not named here takes code_take inside BEGIN … COMMIT, without preload.
 declare -A CLUSTER=(["independent with preload"]=preload)
