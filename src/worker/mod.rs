@@ -80,7 +80,7 @@ use crate::pg::backend::{WantsPlace, is_preloading, pause, pid};
 use crate::pg::report::Report;
 use crate::pg::shared_counters::is_preloaded;
 use crate::table::Update;
-use pgrx::bgworkers::{BackgroundWorkerBuilder, DynamicBackgroundWorker};
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::{PgLogLevel, pg_sys};
 use std::time::{Duration, Instant};
 
@@ -174,4 +174,11 @@ fn start(
             Err(_) => return Err(failure),
         }
     }
+}
+
+fn has_ended(worker: &DynamicBackgroundWorker) -> bool {
+    !matches!(
+        worker.pid(),
+        Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted)
+    )
 }

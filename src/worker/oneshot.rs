@@ -3,11 +3,11 @@
 
 use super::orders::commit_patiently;
 use super::segment::{self, VERSION};
-use super::{Order, Outcome, PATIENCE, resident, start};
+use super::{Order, Outcome, PATIENCE, has_ended, resident, start};
 use crate::codes::sweep::{Sweep, Swept};
 use crate::error::Error;
 use crate::pg::backend::{Latch, connect, pause, schema_of_table};
-use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::{IntoDatum, log, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -87,10 +87,7 @@ fn wait(
     let started = Instant::now();
     loop {
         // The status is read first: a worker that has ended by now set the flag earlier, if ever.
-        let ended = !matches!(
-            worker.pid(),
-            Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted)
-        );
+        let ended = has_ended(&worker);
         if answered.load(Ordering::Acquire) {
             return true;
         }

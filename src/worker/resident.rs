@@ -5,11 +5,12 @@
 use super::orders::commit;
 use super::queue::{Job, Next, Queue};
 use super::segment::{self, Segment};
-use super::{Order, Outcome, PATIENCE, PAUSE, start};
+use super::{Order, Outcome, PATIENCE, PAUSE, has_ended, start};
 use crate::error::Error;
 use crate::pg::backend::{self, connect, is_database_wanted, is_place_wanted, pause, pid};
 use crate::pg::session::{reload, set_for_good};
 use pgrx::IntoDatum;
+use pgrx::bgworkers::DynamicBackgroundWorker;
 use std::time::{Duration, Instant};
 
 /// How often a caller starts a worker before it gives up.
@@ -46,19 +47,26 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
         return Ok(None);
     }
     let _waiting = Waiting { queue, backend };
-    let mut starts = 0;
+    let (mut starts, mut started) = (0, None);
     loop {
         match queue.next(backend) {
             Next::Answer(outcome) => return Ok(Some(outcome)),
             Next::Wait => {
                 pause(Duration::from_secs(1));
+                // A worker of another version does not even look at the queue.
+                if started.take_if(|worker| has_ended(worker)).is_some() && !queue.has_worker() {
+                    queue.cancel_start();
+                }
             }
             Next::Start if starts < STARTS => {
                 starts += 1;
-                if let Err(error) = start_worker() {
-                    queue.cancel_start();
-                    if queue.withdraw(backend) {
-                        return Err(error);
+                match start_worker() {
+                    Ok(worker) => started = Some(worker),
+                    Err(error) => {
+                        queue.cancel_start();
+                        if queue.withdraw(backend) {
+                            return Err(error);
+                        }
                     }
                 }
             }
@@ -72,14 +80,13 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
     }
 }
 
-fn start_worker() -> Result<(), Error> {
+fn start_worker() -> Result<DynamicBackgroundWorker, Error> {
     let handle = segment::my_handle().map(|handle| handle as i32);
     start(
         "attesto_codes_resident",
         handle.into_datum(),
         Error::NoWorker,
     )
-    .map(drop)
 }
 
 /// The worker of the segment with this handle.

@@ -159,10 +159,13 @@ fn use_from_now_on(segment: Option<Mapped<Segment>>) {
 
 /// Uses the segment with this handle, from before this process is connected to a database.
 pub fn attach(handle: u32) -> Option<&'static Segment> {
-    use_from_now_on(Mapped::attach(handle, Segment::is_of_this_version));
-    if mine().is_none() {
-        log!("attesto_codes was replaced: a session that loaded it before has to reconnect");
-    }
+    use_from_now_on(Mapped::attach(handle, |segment: &Segment| {
+        let is_known = segment.is_of_this_version();
+        if !is_known {
+            log!("attesto_codes was replaced: a session that loaded it before has to reconnect");
+        }
+        is_known
+    }));
     mine()
 }
 

@@ -8,7 +8,7 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
-# Without a statement of its own to commit, each presentation has a worker.
+# No presentation commits by itself: the client could cancel its wait for the standby.
 my $primary = new_primary('primary', 'synchronous_commit = off', 'max_worker_processes = 24', 'max_connections = 40');
 my %takes = (
 	alone => "SELECT status FROM code_take('%s')",
@@ -40,8 +40,10 @@ my @runs = map {
 	$answers{$code} = '';
 	IPC::Run::start([ 'psql', '-XqAt', '-d', $primary->connstr('postgres'), map { ('-c', $_) } @sql ], '>', \$answers{$code});
 } @codes;
-# A reuse is announced: PostgreSQL lets transactions that notify commit one after the other.
-my $waiting = "SELECT count(*) = " . @codes . " FROM pg_stat_activity WHERE wait_event = 'SyncRep' OR (wait_event_type, wait_event) = ('Lock', 'object')";
+# A caller waits for its worker. The workers wait for the standby, or behind one that does: PostgreSQL lets transactions that
+# notify commit one after the other.
+my $waiting = "SELECT count(*) = " . @codes . " FROM pg_stat_activity WHERE query ~ 'code_(take|redeem)' AND wait_event = 'Extension'
+	AND EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')";
 ok($primary->poll_query_until('postgres', $waiting), 'every presentation waits for the standby');
 IPC::Run::pump_nb($_) for @runs;
 is(join('', values %answers), '', 'none has answered');
