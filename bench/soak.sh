@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# soak.sh [MINUTES [RATE]]: redeems RATE codes a second for MINUTES on a private cluster without preload or a scheduler, and looks at it every EVERY seconds. Writes soak.csv, soak.svg and a part of RESULTS.md;
-# the raw figures stay in target/soak. README.md says what it means.
+# soak.sh [MINUTES [RATE]]: redeems RATE codes a second for MINUTES on a private cluster without preload or a
+# scheduler, and looks at it every EVERY seconds. Writes soak.csv, soak.svg and a part of RESULTS.md; the raw figures
+# stay in target/soak. README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
 . "$ROOT/bench/common.sh"
