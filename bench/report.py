@@ -5,7 +5,7 @@ the transaction in milliseconds. A table for each title and synchronous_commit, 
 
 report.py percentiles LOG …: p50 and p99 in milliseconds of the transactions in pgbench's logs.
 report.py sizes: the table of sweep.sh, from its lines: title, mixture, rows, round, milliseconds.
-report.py beside TAKES: the table of takes beside a sweep, from its lines: title, p50 and p99 alone, p50 and p99
+report.py beside: the table of takes beside a sweep, from its lines: title, p50 and p99 alone, p50 and p99
 beside the sweep, rows swept, seconds of the sweep.
 report.py section RESULTS.md TITLE: puts its input there, below LIFE, in place of what has that title."""
 import re
@@ -50,9 +50,9 @@ def sizes(lines):
         print(f"| {title} | {mixture} |", " | ".join(cells), "|")
 
 
-def beside(path):
+def beside(lines):
     found = {}
-    for line in open(path):
+    for line in lines:
         title, *figures = line.rstrip("\n").split("\t")
         found.setdefault(title, []).append([float(figure) for figure in figures])
     print("| takes of | p50 alone | p50 beside | p99 alone min | median | max | p99 beside min | median | max | ratio of the p99 min | median | max | sweep, s |")
@@ -246,7 +246,7 @@ if sys.argv[1:2] == ["percentiles"]:
 elif sys.argv[1:2] == ["sizes"]:
     sizes(sys.stdin)
 elif sys.argv[1:2] == ["beside"]:
-    beside(sys.argv[2])
+    beside(sys.stdin)
 elif sys.argv[1:2] == ["section"]:
     section(*sys.argv[2:])
 else:

@@ -173,9 +173,9 @@ takes_beside_a_sweep() {
   create takes
   for ((each = 1; each <= RUNS; each++)); do
     say "Takes beside a sweep of $DUE rows, run $each of $RUNS"
-    takes "codes that are not due" 1 "$OTHERS"
-    takes "codes that are due" "$DUE_FROM" "$((DUE_FROM + DUE - 1))"
-  done | tee /dev/stderr | grep -P '\t' >"$work/takes"
+    takes "codes that are not due" 1 "$OTHERS" | tee -a "$work/takes"
+    takes "codes that are due" "$DUE_FROM" "$((DUE_FROM + DUE - 1))" | tee -a "$work/takes"
+  done
   {
     echo "$machine"
     cat <<END

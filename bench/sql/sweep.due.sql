@@ -8,5 +8,5 @@ SELECT substr(md5(i::text), 1, 19) || :'key_tail', :'client', :'subject', :'redi
   put, put + interval '1 minute', CASE WHEN i % 4 > 0 THEN put + interval '2 seconds' END, i % 4 > 1,
   CASE WHEN i % 4 > 1 THEN '{}'::jsonb END, CASE WHEN i % 4 > 1 THEN put + interval '1 minute' END
 FROM generate_series(:first::bigint, :last::bigint) AS i,
-  LATERAL (SELECT now() - CASE WHEN i % 4 > 1 THEN interval '31 days' ELSE interval '5 minutes' END
+  LATERAL (SELECT now() - CASE WHEN i % 4 > 1 THEN interval '31 days' ELSE interval '15 minutes' END
              + interval '1 minute' * (i - :first) / (:last - :first + 1)) AS time (put);
