@@ -152,7 +152,8 @@ const PLACES: SharedObject = SharedObject(pg_sys::ExtensionRelationId, pg_sys::I
 
 /// Whether a process waits for the place of a background worker.
 pub fn is_place_wanted() -> bool {
-    PLACES.is_locked_against(pg_sys::ExclusiveLock)
+    // Two that look at once do not see each other.
+    PLACES.is_locked_against(pg_sys::RowExclusiveLock)
 }
 
 /// Shows workers without work that this process waits for a place, as long as this value lives.

@@ -30,7 +30,7 @@ pub use self::row::{Row, Values, Version};
 pub use self::scan::{Index, Key, Walk};
 pub use self::trigger::is_in_trigger;
 
-use self::scan::open_key;
+use self::scan::{open_key, primary_key};
 use crate::error::Error;
 use crate::pg::backend::schema_of;
 use crate::pg::session::Owner;
@@ -205,7 +205,20 @@ impl<C: Columns> Table<C> {
             if rel.is_null() {
                 return Ok(None);
             }
-            Self::run(rel, mode, released, work).map(Some)
+            if released == NONE {
+                return Self::run(rel, mode, released, work).map(Some);
+            }
+            // Who only looks does not wait for the index either, as for a REINDEX.
+            let key = primary_key(rel);
+            if key.is_some_and(|key| !pg_sys::ConditionalLockRelationOid(key, mode)) {
+                pg_sys::relation_close(rel, released);
+                return Ok(None);
+            }
+            let result = Self::run(rel, mode, released, work).map(Some);
+            if let Some(key) = key {
+                pg_sys::UnlockRelationOid(key, mode);
+            }
+            result
         }
     }
 

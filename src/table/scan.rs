@@ -78,7 +78,7 @@ unsafe fn open(
     None
 }
 
-unsafe fn primary_key(rel: pg_sys::Relation) -> Option<pg_sys::Oid> {
+pub unsafe fn primary_key(rel: pg_sys::Relation) -> Option<pg_sys::Oid> {
     // SAFETY: rel is open.
     let oid = unsafe {
         pg_sys::RelationGetPrimaryKeyIndex(

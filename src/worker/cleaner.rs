@@ -13,7 +13,7 @@ use crate::pg::transaction::in_transaction;
 use crate::settings::SWEEP_INTERVAL;
 use crate::table::Table;
 use pgrx::bgworkers::BackgroundWorkerBuilder;
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::{IntoDatum, log, pg_sys};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,9 @@ pub fn look_after(schema: pg_sys::Oid) {
 pub fn clean(database: pg_sys::Oid) {
     connect(Some(database), PATIENCE);
     let Some(segment) = segment::look_or_make(extension_schema) else {
+        log!(
+            "attesto_codes does not sweep: authorization_queue is locked, or has a trigger or constraint"
+        );
         return;
     };
     at_exit(leave);

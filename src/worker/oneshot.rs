@@ -113,8 +113,11 @@ pub unsafe fn write(argument: pg_sys::Datum) {
             commit_patiently(*order)
         });
     }
-    let schema = || table.and_then(schema_of_table);
-    if let Some(segment) = segment::look_or_make(schema) {
+    // A worker whose caller is gone, or has another version, is connected to no database.
+    let Some(table) = table else {
+        return;
+    };
+    if let Some(segment) = segment::look_or_make(|| schema_of_table(table)) {
         resident::stay(segment);
     }
 }

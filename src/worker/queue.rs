@@ -134,9 +134,15 @@ impl Queue {
 
     /// The next action of a backend's caller. Wakes the worker if there is one.
     pub fn next(&self, backend: usize) -> Next {
-        if self.states[backend].load(SeqCst) == ANSWERED {
-            // SAFETY: the request is this backend's, and was answered.
-            return Next::Answer(unsafe { (*self.requests[backend].get()).outcome.assume_init() });
+        match self.states[backend].load(SeqCst) {
+            ANSWERED => {
+                // SAFETY: the request is this backend's, and was answered.
+                let outcome = unsafe { (*self.requests[backend].get()).outcome.assume_init() };
+                return Next::Answer(outcome);
+            }
+            WAITING | FETCHED => {}
+            // Nobody will answer.
+            _ => return Next::Answer(Outcome::Unknown),
         }
         if self.has_worker() {
             self.wake_worker();
@@ -161,20 +167,25 @@ impl Queue {
         unsafe { self.worker.latch.get().read_volatile() }.wake();
     }
 
-    /// Withdraws an order unless the worker has it. Returns false if it is too late: the order may be
-    /// carried out, and nobody will get the answer.
-    pub fn withdraw(&self, backend: usize) -> bool {
+    /// Takes an order back unless the worker has it. Returns false if there is an answer to wait for.
+    pub fn take_back(&self, backend: usize) -> bool {
         let state = &self.states[backend];
-        if state
+        let is_back = state
             .compare_exchange(WAITING, IDLE, SeqCst, SeqCst)
-            .is_ok()
-        {
+            .is_ok();
+        if is_back {
             // SAFETY: the request is this backend's again.
             self.free(unsafe { (*self.requests[backend].get()).meta });
-            return true;
         }
-        let _ = state.compare_exchange(FETCHED, ABANDONED, SeqCst, SeqCst);
-        false
+        is_back
+    }
+
+    /// Gives an order up. If the worker has it, it may be carried out, and nobody gets the answer.
+    pub fn withdraw(&self, backend: usize) {
+        if !self.take_back(backend) {
+            let state = &self.states[backend];
+            let _ = state.compare_exchange(FETCHED, ABANDONED, SeqCst, SeqCst);
+        }
     }
 
     fn free(&self, meta: usize) {

@@ -3,14 +3,15 @@
 //! The next order starts another one.
 
 use super::orders::commit;
-use super::queue::{Job, Next, Queue};
+use super::queue::{BACKENDS, Job, Next, Queue};
 use super::segment::{self, Segment};
-use super::{Order, Outcome, PATIENCE, PAUSE, has_ended, start};
+use super::{Order, Outcome, PATIENCE, PAUSE, START_PATIENCE, has_ended, start};
 use crate::error::Error;
 use crate::pg::backend::{self, connect, is_database_wanted, is_place_wanted, pause, pid};
 use crate::pg::session::{reload, set_for_good};
-use pgrx::IntoDatum;
 use pgrx::bgworkers::DynamicBackgroundWorker;
+use pgrx::{IntoDatum, check_for_interrupts};
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How often a caller starts a worker before it gives up.
@@ -26,11 +27,31 @@ const LOOK: Duration = Duration::from_millis(50);
 struct Waiting<'q> {
     queue: &'q Queue,
     backend: usize,
+    /// Whether it is about to start a worker, for which others wait.
+    starts: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.queue.withdraw(self.backend);
+        if self.starts {
+            self.queue.cancel_start();
+        }
+    }
+}
+
+thread_local! {
+    /// Whether the end of this process withdraws its order.
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A caller that is terminated leaves no order behind.
+fn withdraw() {
+    if let Some(segment) = segment::mine() {
+        let backend = backend::number();
+        if backend < BACKENDS {
+            segment.queue.withdraw(backend);
+        }
     }
 }
 
@@ -43,14 +64,26 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
         return Ok(None);
     };
     let (queue, backend) = (&segment.queue, backend::number());
+    if !REGISTERED.replace(true) {
+        backend::at_exit(withdraw);
+    }
     if !queue.submit(backend, &order) {
         return Ok(None);
     }
-    let _waiting = Waiting { queue, backend };
+    let mut waiting = Waiting {
+        queue,
+        backend,
+        starts: false,
+    };
+    let deadline = Instant::now() + START_PATIENCE;
     let (mut starts, mut started) = (0, None);
     loop {
-        match queue.next(backend) {
+        check_for_interrupts!();
+        let next = queue.next(backend);
+        let is_late = !queue.has_worker() && Instant::now() >= deadline;
+        match next {
             Next::Answer(outcome) => return Ok(Some(outcome)),
+            Next::Wait if is_late && queue.take_back(backend) => return Err(Error::NoWorker),
             Next::Wait => {
                 pause(Duration::from_secs(1));
                 // A worker of another version does not even look at the queue.
@@ -60,11 +93,14 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
             }
             Next::Start if starts < STARTS => {
                 starts += 1;
-                match start_worker() {
+                waiting.starts = true;
+                let start = start_worker();
+                waiting.starts = false;
+                match start {
                     Ok(worker) => started = Some(worker),
                     Err(error) => {
                         queue.cancel_start();
-                        if queue.withdraw(backend) {
+                        if queue.take_back(backend) {
                             return Err(error);
                         }
                     }
@@ -72,7 +108,7 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
             }
             Next::Start => {
                 queue.cancel_start();
-                if queue.withdraw(backend) {
+                if queue.take_back(backend) {
                     return Ok(Some(Outcome::Unknown));
                 }
             }

@@ -159,6 +159,21 @@ until_there($_) for 'copy', 'other';
 is(sql("SELECT count(DISTINCT datname) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident' AND datname IN ('copy', 'other')"), 2, 'each has its worker');
 sql("SET statement_timeout = '4s'; DROP DATABASE $_") for 'copy', 'other';
 
+# Nobody finds the queue, and callers give up while their worker starts. A REINDEX of it stops nobody either.
+sql("SELECT count(code_put('given up ' || i, '$grant', 4102444800)) FROM generate_series(1, 60) i");
+my $holder = $node->background_psql('postgres');
+for my $lock ('LOCK TABLE authorization_queue', 'REINDEX INDEX authorization_queue_pkey')
+{
+	$holder->query_safe("BEGIN; $lock");
+	is(error_of($node, "SET statement_timeout = '60s'; SELECT code_put('beside $lock', '$grant', 4102444800); SELECT puts FROM code_stats()"), '', "a put and the counters beside $lock");
+	my $timeout = 0;
+	$node->psql('postgres', "SET statement_timeout = '" . (1 + $timeout++ % 6) . "ms';\nBEGIN;\nSELECT status FROM code_take('given up $_');") for 1 .. 60;
+	is(in_block("beside a take, $lock"), 'ok', "a take beside $lock");
+	$holder->query_safe('ROLLBACK');
+}
+$holder->quit;
+unlike(slurp_file($node->logfile), qr/terminated by signal 11/, 'no worker crashes the server');
+
 # One place for all databases.
 $node->stop;
 $node->append_conf('postgresql.conf', "max_worker_processes = 1\nmax_parallel_workers = 0\nmax_logical_replication_workers = 0");

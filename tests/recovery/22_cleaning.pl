@@ -63,6 +63,12 @@ starts_none('nothing has been due for so long', '2h');
 ok(until_swept("SELECT code_put(gen_random_uuid()::text, '$grant', 4102444800) \\g /dev/null"), 'and then one is');
 sql(q(DELETE FROM authorizations));
 
+# Evidence whose time is over is due, too.
+sql(qq(INSERT INTO authorizations (code_hash, client_id, subject, redirect_uri, scope, resource, claims, inserted_at, expires_at, consumed_at, consumed_success, retain_from)
+	SELECT 'old evidence', 'c', 's', 'r', '{}', '{}', '{}', long_ago, long_ago, long_ago, true, long_ago FROM (SELECT now() - interval '31 days') t(long_ago)));
+ok(until_swept("SELECT code_put(gen_random_uuid()::text, '$grant', 4102444800) \\g /dev/null"), 'evidence whose time is over is swept');
+sql(q(DELETE FROM authorizations));
+
 # Of many sessions at once.
 my $many = PostgreSQL::Test::Utils::tempdir() . '/many.sql';
 append_to_file($many, "SELECT code_put('many ' || :client_id || ' ' || gen_random_uuid(), '$grant', 1);\n");

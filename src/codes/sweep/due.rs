@@ -9,6 +9,7 @@ use crate::codes::step::is_redeemed;
 use crate::error::Error;
 use crate::oauth::numeric_date::{seconds, whole_second};
 use crate::pg::backend::now;
+use crate::settings::REUSE_RETENTION;
 use crate::table::{Code, Index, Key, Row, Table, Walk};
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use std::ops::ControlFlow;
@@ -82,20 +83,26 @@ const LOOKED_AT: usize = 100;
 
 /// Whether a code has been due for longer than this.
 pub fn is_late(codes: &Table<Code>, time: Duration) -> Result<bool, Error> {
-    let now = now() - i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-    let expired = vec![Key::is_null(1), Key::before(2, now)];
-    let mut looked_at = 0;
-    let late = codes.walk(&CODES, expired, Walk::Forward, |code| {
-        looked_at += 1;
-        if early_until(code) <= Some(now) {
-            ControlFlow::Break(true)
-        } else if looked_at == LOOKED_AT {
-            ControlFlow::Break(false)
-        } else {
-            ControlFlow::Continue(())
+    let due = now() - i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    let expired = vec![Key::is_null(1), Key::before(2, due)];
+    let retained = vec![Key::before(1, due - seconds(REUSE_RETENTION.get()))];
+    for keys in [expired, retained] {
+        let mut looked_at = 0;
+        let late = codes.walk(&CODES, keys, Walk::Forward, |code| {
+            looked_at += 1;
+            if code.has(Code::RetainFrom) || early_until(code) <= Some(due) {
+                ControlFlow::Break(true)
+            } else if looked_at == LOOKED_AT {
+                ControlFlow::Break(false)
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        if late.break_value() == Some(true) {
+            return Ok(true);
         }
-    })?;
-    Ok(late.break_value() == Some(true))
+    }
+    Ok(false)
 }
 
 /// The codes that wait for a sweep to remove or retain them.
