@@ -3,10 +3,11 @@
 
 use super::orders::commit_patiently;
 use super::segment::{self, VERSION};
-use super::{Order, Outcome, PATIENCE, has_ended, resident, start};
+use super::{Order, Outcome, PATIENCE, find_counters, has_ended, resident, start};
 use crate::codes::sweep::{Sweep, Swept};
 use crate::error::Error;
 use crate::pg::backend::{Latch, connect, pause, schema_of_table};
+use crate::pg::transaction::in_transaction;
 use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::{IntoDatum, log, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,6 +129,9 @@ pub unsafe fn remove(argument: pg_sys::Datum) {
     unsafe {
         serve(argument, |sweep: &Sweep| {
             connect(Some(sweep.database), PATIENCE);
+            if let Some(schema) = sweep.schema {
+                in_transaction(|| find_counters(schema));
+            }
             sweep.run()
         });
     }
