@@ -77,8 +77,8 @@ fn early_until(code: &Row<Code>) -> Option<i64> {
     kept_until(code).filter(|_| !is_redeemed(code))
 }
 
-/// How many expired codes `is_late` looks at. If all of them were spent a short time ago, it takes the
-/// others for as young.
+/// How many expired codes `is_late` looks at. If all of them were spent a short time ago, a sweep has to
+/// find out what is behind them.
 const LOOKED_AT: usize = 100;
 
 /// Whether a code has been due for longer than this.
@@ -90,15 +90,13 @@ pub fn is_late(codes: &Table<Code>, time: Duration) -> Result<bool, Error> {
         let mut looked_at = 0;
         let late = codes.walk(&CODES, keys, Walk::Forward, |code| {
             looked_at += 1;
-            if code.has(Code::RetainFrom) || early_until(code) <= Some(due) {
-                ControlFlow::Break(true)
-            } else if looked_at == LOOKED_AT {
-                ControlFlow::Break(false)
-            } else {
-                ControlFlow::Continue(())
+            let is_late = code.has(Code::RetainFrom) || early_until(code) <= Some(due);
+            match is_late || looked_at == LOOKED_AT {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
             }
         })?;
-        if late.break_value() == Some(true) {
+        if late.is_break() {
             return Ok(true);
         }
     }
