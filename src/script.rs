@@ -1,5 +1,5 @@
 //! Compares the functions of this version's install script with the SQL that pgrx would write for
-//! api.rs. pgrx stores its data on each function in a section of every binary, including the one
+//! api/. pgrx stores its data on each function in a section of every binary, including the one
 //! that runs this test.
 
 use object::{Object, ObjectSection};

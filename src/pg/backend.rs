@@ -7,7 +7,7 @@ use pgrx::{IntoDatum, PgMemoryContexts, Spi, direct_function_call_as_datum, pg_g
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
@@ -269,6 +269,24 @@ pub fn is_in_binary_upgrade() -> bool {
 pub fn now() -> i64 {
     // SAFETY: reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// A clock of this process, for what is to be done now and then.
+pub struct Pace(Cell<Option<Instant>>);
+
+impl Pace {
+    pub const fn new() -> Pace {
+        Pace(Cell::new(None))
+    }
+
+    /// Whether the last time that this was true is at least so long ago.
+    pub fn is_due(&self, interval: Duration) -> bool {
+        let is_due = self.0.get().is_none_or(|last| last.elapsed() >= interval);
+        if is_due {
+            self.0.set(Some(Instant::now()));
+        }
+        is_due
+    }
 }
 
 /// Random bytes that nobody can guess, or `None` if the operating system has no source of them.

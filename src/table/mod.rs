@@ -165,11 +165,9 @@ impl<C: Columns> Table<C> {
         schema: pg_sys::Oid,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let Some(oid) = Self::oid_in(schema) else {
-            return Ok(None);
-        };
         let mode = pg_sys::AccessShareLock;
-        Self::unless_locked(oid, mode, mode as pg_sys::LOCKMODE, work)
+        let glance = |oid| Self::unless_locked(oid, mode, mode as pg_sys::LOCKMODE, work);
+        Self::oid_in(schema).map_or(Ok(None), glance)
     }
 
     /// Opens the table for writing, unless another transaction does the same or holds another lock on
@@ -178,15 +176,11 @@ impl<C: Columns> Table<C> {
         schema: pg_sys::Oid,
         work: impl FnOnce(&Table<C>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let Some(oid) = Self::oid_in(schema) else {
-            return Ok(None);
-        };
         let mode = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
         // SAFETY: takes a lock, which is held until the transaction ends.
-        match unsafe { pg_sys::ConditionalLockRelationOid(oid, mode) } {
-            true => Self::with_oid(oid, work),
-            false => Ok(None),
-        }
+        let is_alone = |oid: &_| unsafe { pg_sys::ConditionalLockRelationOid(*oid, mode) };
+        let oid = Self::oid_in(schema).filter(is_alone);
+        oid.map_or(Ok(None), |oid| Self::with_oid(oid, work))
     }
 
     fn unless_locked<T>(

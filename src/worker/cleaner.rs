@@ -5,7 +5,8 @@ use super::segment::{self, Segment};
 use super::{PATIENCE, resident};
 use crate::codes::sweep::{Place, Sweep, Swept, due};
 use crate::pg::backend::{
-    at_exit, connect, database, database_name, extension_schema, is_database_wanted, pause, pid,
+    Pace, at_exit, connect, database, database_name, extension_schema, is_database_wanted, pause,
+    pid, schema_of,
 };
 use crate::pg::session::replication_role;
 use crate::pg::shared_counters::is_preloaded;
@@ -14,31 +15,28 @@ use crate::settings::SWEEP_INTERVAL;
 use crate::table::Table;
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::{IntoDatum, log, pg_sys};
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the cleaner sweeps before it looks whether its database is wanted.
 const VISIT: Duration = Duration::from_millis(200);
 
 thread_local! {
-    /// When this session looked last.
-    static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// How often this session looks.
+    static LOOKED: Pace = const { Pace::new() };
 }
 
 /// Starts a cleaner if a code has been due for longer than sweep_interval. Looks at most once in that
-/// time. Raises no error: another session will look, too.
-pub fn look_after(schema: pg_sys::Oid) {
+/// time. `function` is one that has put a code.
+pub fn look_after(function: pg_sys::FunctionCallInfo) {
     let interval = Duration::from_secs(SWEEP_INTERVAL.get().unsigned_abs().into());
-    let is_recent = |last: Instant| last.elapsed() < interval;
-    if interval.is_zero() || is_preloaded() || LOOKED.get().is_some_and(is_recent) {
+    if interval.is_zero() || is_preloaded() || !LOOKED.with(|looked| looked.is_due(interval)) {
         return;
     }
-    LOOKED.set(Some(Instant::now()));
     let was_swept = |segment: &Segment| segment.cleaning.was_begun_within(interval);
     if segment::mine().is_some_and(was_swept) {
         return;
     }
-    let is_late = Table::glance(schema, |codes| due::is_late(codes, interval));
+    let is_late = Table::glance(schema_of(function), |codes| due::is_late(codes, interval));
     if let Ok(Some(true)) = is_late {
         // Where no worker is free, a later look finds one.
         let _ = BackgroundWorkerBuilder::new("attesto_codes_cleaner")

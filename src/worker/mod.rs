@@ -121,9 +121,9 @@ pub fn find_counters(schema: pg_sys::Oid) {
 }
 
 /// The same, but not again where it was in vain a short time ago.
-pub fn find_counters_now_and_then(schema: pg_sys::Oid) {
+pub fn find_counters_now_and_then(function: pg_sys::FunctionCallInfo) {
     if !is_preloaded() {
-        segment::look_now_and_then(schema);
+        segment::look_now_and_then(function);
     }
 }
 

@@ -4,7 +4,9 @@
 
 use super::queue::Queue;
 use crate::error::Error;
-use crate::pg::backend::{database, is_in_recovery, now, schema_of_table, server_started_at};
+use crate::pg::backend::{
+    Pace, database, is_in_recovery, now, schema_of, schema_of_table, server_started_at,
+};
 use crate::pg::segment::{Mapped, Shared};
 use crate::pg::shared_counters::{self, Counts};
 use crate::pg::transaction::{in_transaction, or_roll_back};
@@ -13,7 +15,7 @@ use pgrx::{log, pg_sys};
 use std::cell::Cell;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The version of this library. A session may have loaded an older library, before it was replaced,
 /// and would lay out a segment differently.
@@ -72,8 +74,8 @@ unsafe impl Shared for Segment {}
 thread_local! {
     /// The segment that this process uses.
     static MINE: Cell<Option<Mapped<Segment>>> = const { Cell::new(None) };
-    /// When it looked for one in vain.
-    static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// How often it looks for one.
+    static LOOKED: Pace = const { Pace::new() };
 }
 
 /// How often a session looks for the segment to count in it.
@@ -129,18 +131,16 @@ pub fn look(schema: pg_sys::Oid) -> Option<&'static Segment> {
     mine()
 }
 
-/// Looks for the published segment if this process uses none, and has not looked a short time ago.
-pub fn look_now_and_then(schema: pg_sys::Oid) {
-    let is_recent = |last: Instant| last.elapsed() < LOOK;
-    if mine().is_none() && !LOOKED.get().is_some_and(is_recent) {
-        LOOKED.set(Some(Instant::now()));
-        look(schema);
-    }
-}
-
 /// The same, from the oid of another table of the extension.
 pub fn look_beside(table: pg_sys::Oid) -> Option<&'static Segment> {
     schema_of_table(table).and_then(look)
+}
+
+/// Looks for the published segment if this process uses none, and has not looked a short time ago.
+pub fn look_now_and_then(function: pg_sys::FunctionCallInfo) {
+    if mine().is_none() && LOOKED.with(|looked| looked.is_due(LOOK)) {
+        look(schema_of(function));
+    }
 }
 
 /// The handle in a row that was written since the server started.
