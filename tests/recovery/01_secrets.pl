@@ -99,7 +99,7 @@ $node->stop;
 sub files_with
 {
 	my ($text) = @_;
-	my ($out, $err) = run_command([ 'grep', '-rlF', $text, $node->data_dir ]);
+	my ($out, $err) = run_command([ 'grep', '-rlF', '-e', $text, $node->data_dir ]);
 	return $out;
 }
 like(files_with($hash), qr/pg_wal/, 'the search sees what the WAL holds');
