@@ -2,18 +2,16 @@
 //! long, and then starts a cleaner, a worker that sweeps this database once. It does not wait for it.
 
 use super::segment::{self, Segment};
-use super::{PATIENCE, resident};
+use super::{PATIENCE, resident, worker};
 use crate::codes::sweep::{Place, Sweep, Swept, due};
 use crate::pg::backend::{
     Pace, at_exit, connect, database, database_name, extension_schema, is_database_wanted, pause,
     pid, schema_of,
 };
-use crate::pg::session::replication_role;
 use crate::pg::shared_counters::is_preloaded;
 use crate::pg::transaction::in_transaction;
 use crate::settings::SWEEP_INTERVAL;
 use crate::table::Table;
-use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::{IntoDatum, log, pg_sys};
 use std::time::Duration;
 
@@ -39,14 +37,7 @@ pub fn look_after(function: pg_sys::FunctionCallInfo) {
     let is_late = Table::glance(schema_of(function), |codes| due::is_late(codes, interval));
     if let Ok(Some(true)) = is_late {
         // Where no worker is free, a later look finds one.
-        let _ = BackgroundWorkerBuilder::new("attesto_codes_cleaner")
-            .set_type("attesto_codes_cleaner")
-            .set_library("attesto_codes")
-            .set_function("attesto_codes_cleaner")
-            .set_argument(database().into_datum())
-            .set_restart_time(None)
-            .enable_spi_access()
-            .load_dynamic();
+        let _ = worker("attesto_codes_cleaner", database().into_datum()).load_dynamic();
     }
 }
 
@@ -79,16 +70,7 @@ fn sweep(database: pg_sys::Oid) {
     let mut swept = Swept::default();
     let mut from = Some(Place::START);
     while let Some(place) = from.filter(|_| !is_database_wanted()) {
-        let visit = Sweep {
-            database,
-            schema: None,
-            max_rows: i64::MAX,
-            max_time: VISIT,
-            retention: None,
-            replication_role: replication_role(),
-            from: place,
-        };
-        swept = swept.and_then(visit.run());
+        swept = swept.and_then(Sweep::visit(database, VISIT, place).run());
         from = swept.stopped;
         pause(Duration::ZERO);
     }

@@ -6,7 +6,7 @@ use super::{PATIENCE, oneshot};
 use crate::codes::sweep::{Place, Sweep, Swept};
 use crate::error::Error;
 use crate::pg::backend::{self, Scratch, connect, is_in_binary_upgrade, pause};
-use crate::pg::session::{reload, replication_role};
+use crate::pg::session::reload;
 use crate::pg::shared_counters;
 use crate::pg::transaction::in_transaction;
 use crate::settings::SWEEP_INTERVAL;
@@ -102,15 +102,8 @@ fn visit(
         swept: before,
     }: &mut Visited,
 ) -> bool {
-    let sweep = Sweep {
-        database: database.oid,
-        schema: None,
-        max_rows: i64::MAX,
-        max_time: VISIT,
-        retention: None,
-        replication_role: replication_role(),
-        from: before.stopped.unwrap_or(Place::START),
-    };
+    let from = before.stopped.unwrap_or(Place::START);
+    let sweep = Sweep::visit(database.oid, VISIT, from);
     let swept = match oneshot::sweep(sweep, Some(LONGEST_VISIT)) {
         Ok(swept) => swept,
         // The sweeper has logged the reason itself, for example that its database is gone.

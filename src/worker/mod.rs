@@ -147,6 +147,17 @@ pub fn write(step: &Step, table: pg_sys::Oid, code_hash: &str) -> Result<(Update
     }
 }
 
+/// A worker that runs `function` once.
+fn worker(function: &str, argument: Option<pg_sys::Datum>) -> BackgroundWorkerBuilder {
+    BackgroundWorkerBuilder::new(function)
+        .set_type(function)
+        .set_library("attesto_codes")
+        .set_function(function)
+        .set_argument(argument)
+        .set_restart_time(None)
+        .enable_spi_access()
+}
+
 /// Starts a worker that runs `function` with this argument. Returns `failure` if none is free.
 fn start(
     function: &str,
@@ -156,16 +167,8 @@ fn start(
     let deadline = Instant::now() + START_PATIENCE;
     let mut wants_place = WantsPlace::default();
     loop {
-        let worker = BackgroundWorkerBuilder::new(function)
-            .set_type(function)
-            .set_library("attesto_codes")
-            .set_function(function)
-            .set_argument(argument)
-            .set_restart_time(None)
-            .set_notify_pid(pid())
-            .enable_spi_access()
-            .load_dynamic();
-        match worker {
+        let worker = worker(function, argument).set_notify_pid(pid());
+        match worker.load_dynamic() {
             Ok(worker) => return Ok(worker),
             Err(_) if Instant::now() < deadline => {
                 wants_place.show();

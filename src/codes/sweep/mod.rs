@@ -28,6 +28,7 @@ use self::progress::Progress;
 use super::counters::{self, Counter};
 use crate::pg::backend;
 use crate::pg::report::Report;
+use crate::pg::session::replication_role;
 use crate::pg::transaction::{in_transaction, or_roll_back};
 use pgrx::{PgLogLevel, log, pg_sys};
 use std::ffi::c_int;
@@ -106,6 +107,19 @@ impl Swept {
 }
 
 impl Sweep {
+    /// A part of a sweep by a worker of the server, which goes on from a place.
+    pub fn visit(database: pg_sys::Oid, max_time: Duration, from: Place) -> Sweep {
+        Sweep {
+            database,
+            schema: None,
+            max_rows: i64::MAX,
+            max_time,
+            retention: None,
+            replication_role: replication_role(),
+            from,
+        }
+    }
+
     /// Sweeps in transactions of its own.
     pub fn run(&self) -> Swept {
         let schema = self
