@@ -22,6 +22,27 @@ install_first_version() {
   $as install -m 644 "$ROOT/tests/upgrade/$script" "$folder/$script"
 }
 
+# is_older MADE FROM: whether what was made is missing, or older than what it is made from.
+is_older() { [ ! "$1" -nt "$2" ]; }
+
+install_node_packages() {
+  local folder=$ROOT/target/clients
+  is_older "$folder/node_modules/.package-lock.json" "$ROOT/tests/clients/package-lock.json" || return 0
+  say "Installing the Node packages of the tests into target/clients"
+  mkdir -p "$folder"
+  cp "$ROOT"/tests/clients/package*.json "$folder/"
+  alive npm ci --prefix "$folder" --silent
+}
+
+install_python_packages() {
+  local folder=$ROOT/target/clients/python wanted=$ROOT/tests/clients/requirements.txt
+  is_older "$folder/installed" "$wanted" || return 0
+  say "Installing the Python packages of the tests into target/clients/python"
+  /usr/bin/python3 -m venv --clear "$folder"
+  alive "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+  touch "$folder/installed"
+}
+
 command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain (https://rustup.rs) first"
 
 need_packages build-essential pkg-config libclang-dev
@@ -33,7 +54,7 @@ if [ -z "${PG_CONFIG:-}" ]; then
 fi
 [ "${1:-}" != --deb ] || need_packages debootstrap debian-archive-keyring dpkg-dev
 if [ "${1:-}" = --tests ]; then
-  need_packages libipc-run-perl python3 python3-psycopg default-jdk-headless libpostgresql-jdbc-java
+  need_packages libipc-run-perl python3 python3-venv python3-psycopg default-jdk-headless libpostgresql-jdbc-java
   if [ -z "$IS_OWN_SERVER" ]; then
     want_package "postgresql-$PG_MAJOR-cron"
     want_package "postgresql-$PG_MAJOR-repack"
@@ -42,10 +63,6 @@ if [ "${1:-}" = --tests ]; then
   install_first_version
   # Other sources' Node.js brings npm along and conflicts with Debian's.
   command -v npm >/dev/null || need_packages nodejs npm
-  if [ ! "$ROOT/target/clients/node_modules/.package-lock.json" -nt "$ROOT/tests/clients/package-lock.json" ]; then
-    say "Installing the Node client of the tests into target/clients"
-    mkdir -p "$ROOT/target/clients"
-    cp "$ROOT"/tests/clients/package*.json "$ROOT/target/clients/"
-    alive npm ci --prefix "$ROOT/target/clients" --silent
-  fi
+  install_node_packages
+  install_python_packages
 fi
