@@ -158,13 +158,14 @@ fn worker(function: &str, argument: Option<pg_sys::Datum>) -> BackgroundWorkerBu
         .enable_spi_access()
 }
 
-/// Starts a worker that runs `function` with this argument. Returns `failure` if none is free.
+/// Starts a worker that runs `function` with this argument. Returns `failure` if none is free until
+/// the deadline.
 fn start(
     function: &str,
     argument: Option<pg_sys::Datum>,
+    deadline: Instant,
     failure: Error,
 ) -> Result<DynamicBackgroundWorker, Error> {
-    let deadline = Instant::now() + START_PATIENCE;
     let mut wants_place = WantsPlace::default();
     loop {
         let worker = worker(function, argument).set_notify_pid(pid());

@@ -3,7 +3,7 @@
 
 use super::orders::commit_patiently;
 use super::segment::{self, VERSION};
-use super::{Order, Outcome, PATIENCE, find_counters, has_ended, resident, start};
+use super::{Order, Outcome, PATIENCE, START_PATIENCE, find_counters, has_ended, resident, start};
 use crate::codes::sweep::{Sweep, Swept};
 use crate::error::Error;
 use crate::pg::backend::{Latch, connect, pause, schema_of_table};
@@ -72,7 +72,8 @@ fn send<W: Copy, A: Copy>(
             answered: AtomicBool::new(false),
         });
         let handle = pg_sys::dsm_segment_handle(memory) as i32;
-        let answer = start(function, handle.into_datum(), failure)
+        let deadline = Instant::now() + START_PATIENCE;
+        let answer = start(function, handle.into_datum(), deadline, failure)
             .map(|worker| wait(worker, &(*segment).answered, patience).then(|| (*segment).answer));
         pg_sys::dsm_detach(memory);
         answer

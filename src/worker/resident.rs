@@ -75,12 +75,16 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
         backend,
         starts: false,
     };
-    let deadline = Instant::now() + START_PATIENCE;
+    // Of this caller, also if it waits in vain for others to start one.
+    let mut deadline = Instant::now() + START_PATIENCE;
     let (mut starts, mut started) = (0, None);
     loop {
         check_for_interrupts!();
         let next = queue.next(backend);
-        let is_late = !queue.has_worker() && Instant::now() >= deadline;
+        if queue.has_worker() {
+            deadline = Instant::now() + START_PATIENCE;
+        }
+        let is_late = Instant::now() >= deadline;
         match next {
             Next::Answer(outcome) => return Ok(Some(outcome)),
             Next::Wait if is_late && queue.take_back(backend) => return Err(Error::NoWorker),
@@ -94,7 +98,7 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
             Next::Start if starts < STARTS => {
                 starts += 1;
                 waiting.starts = true;
-                let start = start_worker();
+                let start = start_worker(deadline);
                 waiting.starts = false;
                 match start {
                     Ok(worker) => started = Some(worker),
@@ -116,11 +120,12 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
     }
 }
 
-fn start_worker() -> Result<DynamicBackgroundWorker, Error> {
+fn start_worker(deadline: Instant) -> Result<DynamicBackgroundWorker, Error> {
     let handle = segment::my_handle().map(|handle| handle as i32);
     start(
         "attesto_codes_resident",
         handle.into_datum(),
+        deadline,
         Error::NoWorker,
     )
 }

@@ -136,9 +136,10 @@ pub fn look_beside(table: pg_sys::Oid) -> Option<&'static Segment> {
     schema_of_table(table).and_then(look)
 }
 
-/// Looks for the published segment if this process uses none, and has not looked a short time ago.
+/// Looks for the published segment, unless it did a short time ago. The one that this process uses may have been
+/// replaced.
 pub fn look_now_and_then(function: pg_sys::FunctionCallInfo) {
-    if mine().is_none() && LOOKED.with(|looked| looked.is_due(LOOK)) {
+    if LOOKED.with(|looked| looked.is_due(LOOK)) {
         look(schema_of(function));
     }
 }

@@ -1,0 +1,135 @@
+# The only place for a background worker is taken, by a query that runs in a parallel worker. Each caller learns that after
+# three seconds of its own, and what it asked for is done then or never.
+use strict;
+use warnings;
+use AttestoCodes;
+use Test::More;
+
+my $node = new_primary('no_place', 'max_connections = 50', 'max_worker_processes = 1', 'max_parallel_workers = 1',
+	'max_logical_replication_workers = 0');
+my $grant = grant();
+my $named = "SELECT count(*) FROM pg_stat_activity WHERE application_name";
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+sub until_true { return $node->poll_query_until('postgres', $_[0]) || die "never came true: $_[0]"; }
+
+sub put_one { my ($code) = @_; sql("SELECT code_put('$code', '$grant', 4102444800)"); return; }
+sub is_live { my ($code) = @_; return sql("SELECT count(*) FROM code_get('$code')"); }
+
+my $take_place = "SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');\n"
+  . "SET application_name = 'taker'; SELECT pg_sleep(600);\n";
+
+# A session that sends its statements and goes on without their answers. `out` and `err` fill up until `finish`.
+sub begin_session
+{
+	my ($sql) = @_;
+	my %session = (in => $sql, out => '', err => '');
+	$session{run} = IPC::Run::start(
+		[ 'psql', '-XqAt', '-v', 'VERBOSITY=sqlstate', '-d', $node->connstr('postgres') ],
+		'<', \$session{in}, '>', \$session{out}, '2>', \$session{err}, IPC::Run::timer(300));
+	$session{run}->pump while length $session{in};
+	return \%session;
+}
+
+sub answer_of { my ($session) = @_; $session->{run}->finish; return $session->{out} . $session->{err}; }
+
+sub take_place
+{
+	until_true("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'")
+	  if sql("$named = 'attesto_codes resident'");
+	my $taker = begin_session($take_place);
+	until_true("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'parallel worker'");
+	return $taker;
+}
+
+sub give_place
+{
+	my ($taker) = @_;
+	sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'taker' AND backend_type = 'client backend'");
+	answer_of($taker);
+	until_true("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'parallel worker'");
+	return;
+}
+
+# Named after its code, by which the tests find it.
+sub begin_take
+{
+	my ($code) = @_;
+	return begin_session("SET application_name = '$code'; SET statement_timeout = '20s';\nBEGIN;\nSELECT status FROM code_take('$code');\nROLLBACK;\n");
+}
+
+# It has sent its order: a caller waits on its latch.
+sub until_it_waits { my ($code) = @_; return until_true("SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = '$code' AND wait_event_type = 'Extension'"); }
+
+sub pid_of { my ($name) = @_; return sql("SELECT pid FROM pg_stat_activity WHERE application_name = '$name'"); }
+
+# The database has a queue from now on, as long as this session lives.
+put_one('first');
+my $keeper = $node->background_psql('postgres');
+like($keeper->query_safe("BEGIN;\nSELECT status FROM code_take('first');\nROLLBACK"), qr/ok/, 'a take starts a worker');
+until_true("SELECT ($named = 'attesto_codes resident') = 1");
+$keeper->query_safe('SELECT puts FROM code_stats()');
+
+# Nobody waits for the patience of the others: eight times three seconds are more than the statement_timeout.
+put_one("of eight $_") for 1 .. 8;
+my $taker = take_place();
+my @eight = map { begin_take("of eight $_") } 1 .. 8;
+like(answer_of($_), qr/^ERROR:  53400$/m, 'no place: 53400') for @eight;
+is(is_live("of eight $_"), 1, 'and the code is live') for 1 .. 8;
+
+# A caller that is terminated while it waits leaves no order behind.
+put_one($_) for 'left behind', 'after it';
+my $first = begin_take('of eight 1');
+until_it_waits('of eight 1');
+my $terminated = begin_take('left behind');
+until_it_waits('left behind');
+sql("SELECT pg_terminate_backend(" . pid_of('left behind') . ", 10000)");
+like(answer_of($terminated), qr/57P01/, 'a caller is terminated while it waits');
+like(answer_of($first), qr/53400/, 'and another one finds no place');
+give_place($taker);
+is(answer_of(begin_take('after it')), "ok\n", 'the worker that starts then carries out what is asked for now');
+is(is_live('left behind'), 1, 'and not what was asked for by a caller that is gone');
+
+# A caller that starts a worker is stopped. Another one starts it in its place, and that worker has the order of the first one, but
+# does not come to answer it, when the first one goes on and finds no place.
+sql(q{CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.pg_advisory_xact_lock(1); RETURN NEW; END';
+	CREATE TRIGGER wait BEFORE UPDATE ON authorizations FOR EACH ROW EXECUTE FUNCTION wait()});
+put_one($_) for 'of the stopped', 'of the other';
+$taker = take_place();
+my $stopped = begin_take('of the stopped');
+until_it_waits('of the stopped');
+my $stopped_pid = pid_of('of the stopped');
+kill 'STOP', $stopped_pid;
+give_place($taker);
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('SELECT pg_advisory_lock(1)');
+# The first ones still wait for the one that was stopped.
+my ($other, $is_served) = (undef, 'f');
+for (1 .. 10)
+{
+	$other = begin_take('of the other');
+	until ($is_served eq 't' || $other->{out} . $other->{err})
+	{
+		$is_served = sql("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'attesto_codes resident' AND wait_event = 'advisory'");
+		$other->{run}->pump_nb;
+	}
+	last if $is_served eq 't';
+	answer_of($other);
+}
+is($is_served, 't', 'another caller starts a worker in place of one that was stopped');
+my $worker = pid_of('attesto_codes resident');
+kill 'STOP', $worker;
+kill 'CONT', $stopped_pid;
+until_it_waits('of the stopped');
+$holder->query_safe('SELECT pg_advisory_unlock(1)');
+kill 'CONT', $worker;
+my %answers = ('of the stopped' => answer_of($stopped), 'of the other' => answer_of($other));
+for my $code (sort keys %answers)
+{
+	# The order waited for the lock as long as it may, or not.
+	my $wanted = is_live($code) ? qr/ERROR:  55P03/ : qr/^ok$/m;
+	like($answers{$code}, $wanted, "$code: the answer says what became of the code");
+}
+$_->quit for $holder, $keeper;
+
+done_testing();
