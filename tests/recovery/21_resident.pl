@@ -143,6 +143,21 @@ $node->poll_query_until('postgres', "SELECT count(*) <= 1 FROM pg_stat_activity 
 pass('the worker of the former one leaves');
 $session->quit;
 
+# So does one that only puts: it counts where the others look.
+$session = $node->background_psql('postgres');
+$session->query_safe("SELECT code_put('d', '$grant', 4102444800); SELECT puts FROM code_stats()");
+sql('DROP EXTENSION attesto_codes; CREATE EXTENSION attesto_codes');
+is(in_block('e'), 'ok', 'a take after the extension was made again');
+until_there();
+my ($before, $after, $puts) = (sql('SELECT puts FROM code_stats()')) x 2;
+for ($puts = 0; $after == $before && $puts < 10 * $PostgreSQL::Test::Utils::timeout_default; $puts++)
+{
+	$session->query_safe("SELECT code_put('d $puts', '$grant', 4102444800), pg_sleep(0.1)");
+	$after = sql('SELECT puts FROM code_stats()');
+}
+is($after, $before + 1, 'what a session puts is counted with what the others do');
+$session->quit;
+
 # It keeps nobody from its database. A copy has a worker of its own.
 in_new_database('dropped');
 sql("SET statement_timeout = '4s'; DROP DATABASE dropped");
