@@ -75,7 +75,7 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
         backend,
         starts: false,
     };
-    // Of this caller, also if it waits in vain for others to start one.
+    // The time for which others tried to start a worker counts.
     let mut deadline = Instant::now() + START_PATIENCE;
     let (mut starts, mut started) = (0, None);
     loop {
@@ -84,10 +84,8 @@ pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
         if queue.has_worker() {
             deadline = Instant::now() + START_PATIENCE;
         }
-        let is_late = Instant::now() >= deadline;
         match next {
             Next::Answer(outcome) => return Ok(Some(outcome)),
-            Next::Wait if is_late && queue.take_back(backend) => return Err(Error::NoWorker),
             Next::Wait => {
                 pause(Duration::from_secs(1));
                 // A worker of another version does not even look at the queue.
