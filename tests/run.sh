@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/cluster.sh"
 
-passed=0 failed=0
+passed=0 failed=0 tallied=0
 work=$(work_folder test)
 cp -r "$ROOT/tests" "$work/tests"
 is_root && chown -R postgres "$work/tests"
@@ -23,7 +23,8 @@ tally() {
   [ "$ok" != 0 ] || [ "$bad" != 0 ] || [ "$skipped" ] || { echo "no test ran in $name"; bad=1; }
   [ "$bad" = 0 ] || { printf '\n== %s failed\n' "$name"; unmet "$name"; } >>"$work/failures"
   passed=$((passed + ok)) failed=$((failed + bad))
-  printf -- '-- %s: %d passed, %d failed%s\n' "$name" "$ok" "$bad" "${skipped:+, not run: $skipped}"
+  printf -- '-- %s: %d passed, %d failed, %d s%s\n' "$name" "$ok" "$bad" $((SECONDS - tallied)) "${skipped:+, not run: $skipped}"
+  tallied=$SECONDS
   [ -z "${RESULTS:-}" ] || printf '%s\t%s\t%d\t%d\t%s\n' "$PG_MAJOR" "$name" "$ok" "$bad" "$skipped" >>"$RESULTS"
 }
 
