@@ -212,14 +212,15 @@ impl SharedObject {
     }
 }
 
-/// The number of this process among all those that can run at once.
+/// The number of this process among all those that can run at once. The numbers of a few processes are low ones.
 pub fn number() -> usize {
-    // SAFETY: reads variables of this process.
+    // SAFETY: reads a variable of this process.
     unsafe {
         #[cfg(any(feature = "pg17", feature = "pg18"))]
         return pg_sys::MyProcNumber as usize;
+        // Until 16 those of pgprocno are high ones. Here the first is 1.
         #[cfg(not(any(feature = "pg17", feature = "pg18")))]
-        return (*pg_sys::MyProc).pgprocno as usize;
+        return (pg_sys::MyBackendId - 1) as usize;
     }
 }
 

@@ -46,7 +46,7 @@ pub fn clean(database: pg_sys::Oid) {
     connect(Some(database), PATIENCE);
     let Some(segment) = segment::look_or_make(extension_schema) else {
         log!(
-            "attesto_codes does not sweep: authorization_queue is locked, or has a trigger or constraint"
+            "attesto_codes does not sweep: authorization_queue is locked, or has a trigger or constraint, or shared memory is full"
         );
         return;
     };
@@ -56,7 +56,9 @@ pub fn clean(database: pg_sys::Oid) {
         segment.cleaning.end(pid());
     }
     // The segment may be new. The sessions that count in it have to find it first.
-    resident::stay(segment);
+    if resident::enter(segment) {
+        resident::work(segment);
+    }
 }
 
 fn leave() {

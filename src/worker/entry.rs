@@ -11,6 +11,14 @@ pub extern "C-unwind" fn attesto_codes_oneshot(argument: pg_sys::Datum) {
     unsafe { oneshot::write(argument) };
 }
 
+/// Makes a queue. The argument is the handle of the segment that says for which database.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn attesto_codes_publisher(argument: pg_sys::Datum) {
+    // SAFETY: the worker was started with the handle of such a segment.
+    unsafe { oneshot::make_queue(argument) };
+}
+
 /// Makes one sweep. The argument is the handle of the segment that describes it.
 #[pg_guard]
 #[unsafe(no_mangle)]

@@ -41,17 +41,19 @@
 //!
 //! There are two kinds of workers for orders. `resident` keeps one for each database while there is
 //! work, and commits the waiting orders together. The orders are in a `queue`, in a `segment` of
-//! shared memory. `oneshot` starts a worker for one order, where there is no queue yet or no place in
-//! it. That worker makes the segment, publishes it, and stays as the resident one.
+//! shared memory. Where there is no queue yet, a caller has a worker publish one, which stays as the
+//! resident one. `oneshot` starts a worker for one order, where no queue can be had or there is no
+//! place in it.
 //!
 //! - The resident worker ends, whatever ends it: callers whose orders wait start another one for the
 //!   same segment. Those whose orders it had learn that there is no answer, as above.
 //! - Two are started at once: the first one enters the queue, and the other one ends.
+//! - A caller that starts one dies or finds no place: another caller starts one.
 //! - Another segment was published meanwhile, after DROP EXTENSION, TRUNCATE or by another version of
 //!   the library: a caller that finds no worker looks again before it starts one. Until then the two
 //!   have a worker each, which harms nothing: the row's update decides.
 //! - The published segment is gone, or of another run of the server, database or version: the caller
-//!   starts a one-shot worker, which publishes another one.
+//!   has a worker publish another one.
 //! - A session that has loaded another version of the library starts a worker: the worker sees the
 //!   version in the segment and ends. The caller gets 57P01 and has to reconnect.
 //!

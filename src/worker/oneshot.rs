@@ -1,6 +1,7 @@
 //! A worker for one piece of work, started by the caller. The work and its answer are in a segment
 //! of dynamic shared memory, which lives as long as the caller or the worker has it attached.
 
+use super::order::Head;
 use super::orders::commit_patiently;
 use super::segment::{self, VERSION};
 use super::{Order, Outcome, PATIENCE, START_PATIENCE, find_counters, has_ended, resident, start};
@@ -34,6 +35,19 @@ pub fn carry_out(order: Order) -> Result<Outcome, Error> {
         None,
     )?;
     Ok(answer.unwrap_or(Outcome::Unknown))
+}
+
+/// Has a worker make a queue for the database of an order, or find it. That worker stays as the resident one, if the
+/// database has none. Returns false if no queue can be had.
+pub fn publish(head: &Head) -> Result<bool, Error> {
+    let answer = send(
+        "attesto_codes_publisher",
+        *head,
+        false,
+        Error::NoWorker,
+        None,
+    )?;
+    Ok(answer.unwrap_or(false))
 }
 
 /// Sweeps a database in a worker.
@@ -107,20 +121,29 @@ fn wait(
 /// The worker of `carry_out`. The argument is the handle of its segment.
 pub unsafe fn write(argument: pg_sys::Datum) {
     // SAFETY: as the caller says.
-    let mut table = None;
     unsafe {
         serve(argument, |order: &Order| {
             connect(Some(order.head.database), PATIENCE);
-            table = Some(order.head.table);
             commit_patiently(*order)
         });
     }
-    // A worker whose caller is gone, or has another version, is connected to no database.
-    let Some(table) = table else {
-        return;
-    };
-    if let Some(segment) = segment::look_or_make(|| schema_of_table(table)) {
-        resident::stay(segment);
+}
+
+/// The worker of `publish`. The argument is the handle of its segment.
+pub unsafe fn make_queue(argument: pg_sys::Datum) {
+    let mut entered = None;
+    // SAFETY: as the caller says.
+    unsafe {
+        serve(argument, |head: &Head| {
+            connect(Some(head.database), PATIENCE);
+            let segment = segment::look_or_make(|| schema_of_table(head.table));
+            // Before the caller looks for the queue, so that it starts no other worker.
+            entered = segment.filter(|segment| resident::enter(segment));
+            segment.is_some()
+        });
+    }
+    if let Some(segment) = entered {
+        resident::work(segment);
     }
 }
 

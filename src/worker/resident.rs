@@ -5,9 +5,9 @@
 use super::orders::commit;
 use super::queue::{BACKENDS, Job, Next, Queue};
 use super::segment::{self, Segment};
-use super::{Order, Outcome, PATIENCE, PAUSE, START_PATIENCE, has_ended, start};
+use super::{Order, Outcome, PATIENCE, PAUSE, START_PATIENCE, has_ended, oneshot, start};
 use crate::error::Error;
-use crate::pg::backend::{self, connect, is_database_wanted, is_place_wanted, pause, pid};
+use crate::pg::backend::{self, Pace, connect, is_database_wanted, is_place_wanted, pause, pid};
 use crate::pg::session::{reload, set_for_good};
 use pgrx::bgworkers::DynamicBackgroundWorker;
 use pgrx::{IntoDatum, check_for_interrupts};
@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How often a caller starts a worker before it gives up.
-const STARTS: u32 = 3;
+const STARTS_AT_MOST: u32 = 3;
 
 /// How long a worker stays without work.
 const IDLE: Duration = Duration::from_secs(10);
@@ -23,81 +23,97 @@ const IDLE: Duration = Duration::from_secs(10);
 /// 100 ms whether all have left.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A waiting caller. If it is cancelled, it withdraws its order.
-struct Waiting<'q> {
-    queue: &'q Queue,
-    backend: usize,
-    /// Whether it is about to start a worker, for which others wait.
-    starts: bool,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.queue.withdraw(self.backend);
-        if self.starts {
-            self.queue.cancel_start();
-        }
-    }
-}
-
 thread_local! {
     /// Whether the end of this process withdraws its order.
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    /// Whether this process is about to start a worker, for which others wait.
+    static STARTS: Cell<bool> = const { Cell::new(false) };
+    /// How often it asks for a queue.
+    static ASKED: Pace = const { Pace::new() };
 }
 
-/// A caller that is terminated leaves no order behind.
-fn withdraw() {
+/// How often a session asks for a queue. Where none can be had, each order has a worker of its own.
+const ASK: Duration = Duration::from_secs(1);
+
+/// A waiting caller. If it is cancelled, it withdraws its order.
+struct Waiting<'q>(&'q Queue, usize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        give_up(self.0, self.1);
+    }
+}
+
+fn give_up(queue: &Queue, backend: usize) {
+    queue.withdraw(backend);
+    if STARTS.replace(false) {
+        queue.cancel_start();
+    }
+}
+
+/// A caller that is terminated leaves nothing behind.
+fn leave_nothing() {
     if let Some(segment) = segment::mine() {
         let backend = backend::number();
         if backend < BACKENDS {
-            segment.queue.withdraw(backend);
+            give_up(&segment.queue, backend);
         }
     }
 }
 
-/// Sends an order to the database's worker and waits for the answer. Returns `None` if the database
-/// has no queue yet, or no place in it.
-pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
+/// Finds the queue of the database, or has a worker make it.
+fn find(order: &Order) -> Result<Option<&'static Queue>, Error> {
     let usual = segment::mine().filter(|segment| segment.queue.has_worker());
     // Without a worker the segment may be out of date: another one was published since.
-    let Some(segment) = usual.or_else(|| segment::look_beside(order.head.table)) else {
+    let mut found = usual.or_else(|| segment::look_beside(order.head.table));
+    if found.is_none() && ASKED.with(|asked| asked.is_due(ASK)) && oneshot::publish(&order.head)? {
+        found = segment::look_beside(order.head.table);
+    }
+    Ok(found.map(|segment| &segment.queue))
+}
+
+/// Sends an order to the database's worker and waits for the answer. Returns `None` if the database
+/// has no queue, or no place in it.
+pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
+    let Some(queue) = find(&order)? else {
         return Ok(None);
     };
-    let (queue, backend) = (&segment.queue, backend::number());
+    let backend = backend::number();
     if !REGISTERED.replace(true) {
-        backend::at_exit(withdraw);
+        backend::at_exit(leave_nothing);
     }
     if !queue.submit(backend, &order) {
         return Ok(None);
     }
-    let mut waiting = Waiting {
-        queue,
-        backend,
-        starts: false,
-    };
+    let _waiting = Waiting(queue, backend);
     // The time for which others tried to start a worker counts.
     let mut deadline = Instant::now() + START_PATIENCE;
     let (mut starts, mut started) = (0, None);
     loop {
         check_for_interrupts!();
         let next = queue.next(backend);
+        let now = Instant::now();
         if queue.has_worker() {
-            deadline = Instant::now() + START_PATIENCE;
+            deadline = now + START_PATIENCE;
         }
         match next {
             Next::Answer(outcome) => return Ok(Some(outcome)),
+            Next::Wait if now >= deadline && queue.take_back(backend) => {
+                return Err(Error::NoWorker);
+            }
             Next::Wait => {
-                pause(Duration::from_secs(1));
+                let left = deadline.saturating_duration_since(now);
+                pause(left.clamp(PAUSE, Duration::from_secs(1)));
                 // A worker of another version does not even look at the queue.
                 if started.take_if(|worker| has_ended(worker)).is_some() && !queue.has_worker() {
                     queue.cancel_start();
                 }
             }
-            Next::Start if starts < STARTS => {
+            Next::Start if starts < STARTS_AT_MOST => {
                 starts += 1;
-                waiting.starts = true;
+                STARTS.set(true);
                 let start = start_worker(deadline);
-                waiting.starts = false;
+                STARTS.set(false);
                 match start {
                     Ok(worker) => started = Some(worker),
                     Err(error) => {
@@ -134,14 +150,19 @@ pub fn serve(handle: u32) {
         // Also where it cannot connect, because the database is being renamed or was dropped.
         backend::at_exit(leave);
         connect(Some(segment.database()), PATIENCE);
-        work(&segment.queue);
+        if segment.queue.enter(pid()) {
+            work(segment);
+        }
     }
 }
 
-/// Goes on as the resident worker, if the database has none.
-pub fn stay(segment: &Segment) {
-    backend::at_exit(leave);
-    work(&segment.queue);
+/// Makes this process the resident worker, unless the database has one. Then it has to `work`.
+pub fn enter(segment: &Segment) -> bool {
+    let entered = segment.queue.enter(pid());
+    if entered {
+        backend::at_exit(leave);
+    }
+    entered
 }
 
 /// A worker that comes no further lets another one be started.
@@ -153,13 +174,10 @@ fn leave() {
     }
 }
 
-/// Enters this process as the worker of a queue, unless it has one, and carries out orders until none
-/// came for IDLE.
-fn work(queue: &Queue) {
-    if !queue.enter(pid()) {
-        return;
-    }
-    // The worker may have been started as a one-shot worker.
+/// Carries out orders until none came for IDLE.
+pub fn work(segment: &Segment) {
+    let queue = &segment.queue;
+    // The process may have been started as another kind of worker.
     set_for_good(c"application_name", c"attesto_codes resident");
     let mut jobs: Vec<Job> = Vec::new();
     let mut last = Instant::now();

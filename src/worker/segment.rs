@@ -2,10 +2,11 @@
 //! publishes its handle in a table. It lives as long as a session or a worker has it mapped, so a
 //! published handle may be out of date.
 
+use super::PAUSE;
 use super::queue::Queue;
 use crate::error::Error;
 use crate::pg::backend::{
-    Pace, database, is_in_recovery, now, schema_of, schema_of_table, server_started_at,
+    Pace, database, is_in_recovery, now, pause, schema_of, schema_of_table, server_started_at,
 };
 use crate::pg::segment::{Mapped, Shared};
 use crate::pg::shared_counters::{self, Counts};
@@ -74,9 +75,14 @@ unsafe impl Shared for Segment {}
 thread_local! {
     /// The segment that this process uses.
     static MINE: Cell<Option<Mapped<Segment>>> = const { Cell::new(None) };
+    /// Whether it serves that segment, and so keeps it: a trigger may call functions that look for one.
+    static SERVED: Cell<bool> = const { Cell::new(false) };
     /// How often it looks for one.
     static LOOKED: Pace = const { Pace::new() };
 }
+
+/// How often a worker tries to publish a segment.
+const ATTEMPTS: u32 = 10;
 
 /// How often a session looks for the segment to count in it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -115,6 +121,9 @@ pub fn mine() -> Option<&'static Segment> {
 
 /// Looks for the published segment, and uses it from now on.
 pub fn look(schema: pg_sys::Oid) -> Option<&'static Segment> {
+    if SERVED.get() {
+        return mine();
+    }
     // A standby cannot read unlogged tables.
     if is_in_recovery() {
         return None;
@@ -158,7 +167,7 @@ fn use_from_now_on(segment: Option<Mapped<Segment>>) {
     shared_counters::lend(segment.map(|segment| &segment.content().counts));
 }
 
-/// Uses the segment with this handle, from before this process is connected to a database.
+/// Serves the segment with this handle, from before this process is connected to a database.
 pub fn attach(handle: u32) -> Option<&'static Segment> {
     use_from_now_on(Mapped::attach(handle, |segment: &Segment| {
         let is_known = segment.is_of_this_version();
@@ -167,6 +176,11 @@ pub fn attach(handle: u32) -> Option<&'static Segment> {
         }
         is_known
     }));
+    serve_mine()
+}
+
+fn serve_mine() -> Option<&'static Segment> {
+    SERVED.set(mine().is_some());
     mine()
 }
 
@@ -175,11 +189,18 @@ pub fn my_handle() -> Option<u32> {
     MINE.get().map(|segment| segment.handle())
 }
 
-/// Uses the published segment, or makes and publishes one. Returns `None` if another worker does so
-/// now, or `schema` finds no schema.
-pub fn look_or_make(schema: impl FnOnce() -> Option<pg_sys::Oid>) -> Option<&'static Segment> {
-    let made = or_roll_back(|| in_transaction(|| schema().map(publish)));
-    made.ok().flatten().and_then(Result::ok).flatten()
+/// Serves the published segment, or makes and publishes one. Returns `None` if the table is locked or cannot be
+/// used, or `schema` finds no schema.
+pub fn look_or_make(schema: impl Fn() -> Option<pg_sys::Oid>) -> Option<&'static Segment> {
+    for _ in 0..ATTEMPTS {
+        let made = or_roll_back(|| in_transaction(|| schema().map(publish)));
+        if made.ok().flatten().and_then(Result::ok).flatten().is_some() {
+            return serve_mine();
+        }
+        // Another worker may be at it.
+        pause(PAUSE);
+    }
+    None
 }
 
 /// Others see what this publishes after the commit.

@@ -7,7 +7,7 @@ use AttestoCodes;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_primary('resident', 'max_connections = 100', 'max_worker_processes = 8', 'restart_after_crash = on');
+my $node = new_primary('resident', 'max_connections = 1100', 'max_worker_processes = 8', 'restart_after_crash = on');
 my $grant = grant();
 my $residents = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident' AND datname = current_database()";
 my $counted = 'SELECT spends_oneshot, spends_resident FROM code_stats()';
@@ -38,21 +38,21 @@ is(sql('SELECT coalesce(puts, spends_oneshot, spends_resident) IS NULL FROM code
 is(in_block('first'), 'ok', 'the first take');
 until_there();
 my $session = $node->background_psql('postgres');
-is($session->query_safe($counted), '0|0', 'what is counted begins with the worker');
+is($session->query_safe($counted), '0|1', 'is carried out by it');
 is(in_block('second'), 'ok', 'the next one');
-is($session->query_safe($counted), '0|1', 'finds it');
+is($session->query_safe($counted), '0|2', 'finds it');
 is(sql($residents), 1, 'there is one');
-is($session->query_safe('SELECT puts, takes_ok FROM code_stats()'), '1|1', 'other sessions count, too');
+is($session->query_safe('SELECT puts, takes_ok FROM code_stats()'), '1|2', 'other sessions count, too');
 
 # It leaves when nothing is to do, and the next take starts it again.
 until_gone();
 pass('it leaves when there is nothing to do');
 is(in_block('after idling'), 'ok', 'the next take');
 until_there();
-is($session->query_safe($counted), '0|2', 'starts it again');
+is($session->query_safe($counted), '0|3', 'starts it again');
 is(sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'"), 't', 'it is terminated');
 is(in_block('after its end'), 'ok', 'the next take');
-is($session->query_safe($counted), '0|3', 'starts it again');
+is($session->query_safe($counted), '0|4', 'starts it again');
 
 # Many at once start one.
 sub many
@@ -157,6 +157,21 @@ for ($puts = 0; $after == $before && $puts < 10 * $PostgreSQL::Test::Utils::time
 }
 is($after, $before + 1, 'what a session puts is counted with what the others do');
 $session->quit;
+
+# A worker keeps its queue, also where a trigger calls functions that look for the published one.
+sql(q{CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS
+	'BEGIN PERFORM public.code_record_access_token(''audit'', ''of '' || NEW.code_hash, 4102444800); RETURN NEW; END';
+	CREATE TRIGGER audit AFTER UPDATE ON authorizations FOR EACH ROW EXECUTE FUNCTION audit()});
+is(in_block('audited'), 'ok', 'a take whose trigger calls a function of ours');
+$session = $node->background_psql('postgres');
+$session->query_safe("SELECT code_put('audited $_', '$grant', 4102444800)") for 1 .. 2;
+$session->query_safe("BEGIN; SELECT status FROM code_take('audited 1'); ROLLBACK");
+sql('TRUNCATE authorization_queue');
+is(in_block('audited elsewhere'), 'ok', 'a take that finds no queue');
+like($session->query_safe("BEGIN; SELECT status FROM code_take('audited 2'); ROLLBACK"), qr/ok/, 'one by the worker of the former queue');
+$session->quit;
+is(sql('SELECT count(*) FROM authorization_access_tokens'), 4, 'each trigger ran');
+sql('DROP TRIGGER audit ON authorizations');
 
 # It keeps nobody from its database. A copy has a worker of its own.
 in_new_database('dropped');

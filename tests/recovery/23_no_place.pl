@@ -54,8 +54,9 @@ sub give_place
 # Named after its code, by which the tests find it.
 sub begin_take
 {
-	my ($code) = @_;
-	return begin_session("SET application_name = '$code'; SET statement_timeout = '20s';\nBEGIN;\nSELECT status FROM code_take('$code');\nROLLBACK;\n");
+	my ($code, $timeout, $times) = ($_[0], $_[1] // '60s', $_[2] // 1);
+	return begin_session("SET application_name = '$code'; SET statement_timeout = '$timeout';\n"
+		  . "BEGIN;\nSELECT status FROM code_take('$code');\nROLLBACK;\n" x $times);
 }
 
 # It has sent its order: a caller waits on its latch.
@@ -70,25 +71,40 @@ like($keeper->query_safe("BEGIN;\nSELECT status FROM code_take('first');\nROLLBA
 until_true("SELECT ($named = 'attesto_codes resident') = 1");
 $keeper->query_safe('SELECT puts FROM code_stats()');
 
-# Nobody waits for the patience of the others: eight times three seconds are more than the statement_timeout.
+# Nobody waits for the patience of the others, nor for those that came later. The timeout is a multiple of three seconds.
 put_one("of eight $_") for 1 .. 8;
 my $taker = take_place();
-my @eight = map { begin_take("of eight $_") } 1 .. 8;
-like(answer_of($_), qr/^ERROR:  53400$/m, 'no place: 53400') for @eight;
+my @eight = map { begin_take("of eight $_", '15s', 6) } 1 .. 8;
+is(answer_of($_), "ERROR:  53400\n" x 6, 'no place: 53400, each time') for @eight;
 is(is_live("of eight $_"), 1, 'and the code is live') for 1 .. 8;
 
-# A caller that is terminated while it waits leaves no order behind.
-put_one($_) for 'left behind', 'after it';
-my $first = begin_take('of eight 1');
-until_it_waits('of eight 1');
-my $terminated = begin_take('left behind');
-until_it_waits('left behind');
-sql("SELECT pg_terminate_backend(" . pid_of('left behind') . ", 10000)");
-like(answer_of($terminated), qr/57P01/, 'a caller is terminated while it waits');
-like(answer_of($first), qr/53400/, 'and another one finds no place');
+# Callers that are terminated while they wait leave no order behind, and nobody waits for the worker that one of them would
+# have started.
+put_one($_) for 'of the first', 'of the second', 'after them';
+my @terminated = map { my $take = begin_take($_); until_it_waits($_); $take } 'of the first', 'of the second';
+sql("SELECT pg_terminate_backend(" . pid_of($_) . ", 10000)") for 'of the second', 'of the first';
+like(answer_of($_), qr/57P01/, 'a caller is terminated while it waits') for @terminated;
+my $after = begin_take('after them');
+until_it_waits('after them');
 give_place($taker);
-is(answer_of(begin_take('after it')), "ok\n", 'the worker that starts then carries out what is asked for now');
-is(is_live('left behind'), 1, 'and not what was asked for by a caller that is gone');
+is(answer_of($after), "ok\n", 'the next one starts a worker as soon as there is a place');
+is(is_live($_), 1, 'which does not carry out what was asked for by a caller that is gone') for 'of the first', 'of the second';
+
+# Where no commit ends, all wait for one worker, also if there is no queue before.
+put_one("of four $_") for 1 .. 4;
+$keeper->quit;
+until_true("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'");
+sql('TRUNCATE authorization_queue');
+$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
+$node->reload;
+my @four = map { begin_take("of four $_", '6s') } 1 .. 4;
+is(answer_of($_), "ERROR:  57014\n", 'a commit that waits for a standby takes one place, and no caller is told that there is none') for @four;
+$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+$node->reload;
+put_one('again');
+$keeper = $node->background_psql('postgres');
+like($keeper->query_safe("BEGIN;\nSELECT status FROM code_take('again');\nROLLBACK"), qr/ok/, 'later takes go on');
+until_true("SELECT ($named = 'attesto_codes resident') = 1");
 
 # A caller that starts a worker is stopped. Another one starts it in its place, and that worker has the order of the first one, but
 # does not come to answer it, when the first one goes on and finds no place.
@@ -103,7 +119,8 @@ kill 'STOP', $stopped_pid;
 give_place($taker);
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('SELECT pg_advisory_lock(1)');
-my $other = begin_take('of the other');
+# At first the other one waits for the first, and gives up.
+my $other = begin_take('of the other', '60s', 3);
 until_true("SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'attesto_codes resident' AND wait_event = 'advisory'");
 my $worker = pid_of('attesto_codes resident');
 kill 'STOP', $worker;
