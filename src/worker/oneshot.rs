@@ -31,6 +31,7 @@ pub fn carry_out(order: Order) -> Result<Outcome, Error> {
         "attesto_codes_oneshot",
         order,
         Outcome::Unknown,
+        Instant::now() + START_PATIENCE,
         Error::NoWorker,
         None,
     )?;
@@ -38,12 +39,14 @@ pub fn carry_out(order: Order) -> Result<Outcome, Error> {
 }
 
 /// Has a worker make a queue for the database of an order, or find it. That worker stays as the resident one, if the
-/// database has none. Returns false if no queue can be had.
-pub fn publish(head: &Head) -> Result<bool, Error> {
+/// database has none. Returns false if no queue can be had, and an error if there is no place for the worker until the
+/// deadline.
+pub fn publish(head: &Head, deadline: Instant) -> Result<bool, Error> {
     let answer = send(
         "attesto_codes_publisher",
         *head,
         false,
+        deadline,
         Error::NoWorker,
         None,
     )?;
@@ -57,6 +60,7 @@ pub fn sweep(sweep: Sweep, patience: Option<Duration>) -> Result<Swept, Error> {
         "attesto_codes_sweeper",
         sweep,
         nothing,
+        Instant::now() + START_PATIENCE,
         Error::NoSweeper,
         patience,
     )?;
@@ -69,6 +73,7 @@ fn send<W: Copy, A: Copy>(
     function: &str,
     work: W,
     answer: A,
+    deadline: Instant,
     failure: Error,
     patience: Option<Duration>,
 ) -> Result<Option<A>, Error> {
@@ -86,7 +91,6 @@ fn send<W: Copy, A: Copy>(
             answered: AtomicBool::new(false),
         });
         let handle = pg_sys::dsm_segment_handle(memory) as i32;
-        let deadline = Instant::now() + START_PATIENCE;
         let answer = start(function, handle.into_datum(), deadline, failure)
             .map(|worker| wait(worker, &(*segment).answered, patience).then(|| (*segment).answer));
         pg_sys::dsm_detach(memory);

@@ -2,6 +2,7 @@
 //! at once if its database is to be dropped, renamed or copied, or if another worker has no place.
 //! The next order starts another one.
 
+use super::order::Head;
 use super::orders::commit;
 use super::queue::{BACKENDS, Job, Next, Queue};
 use super::segment::{self, Segment};
@@ -34,6 +35,8 @@ thread_local! {
 
 /// How often a session asks for a queue. Where none can be had, each order has a worker of its own.
 const ASK: Duration = Duration::from_secs(1);
+/// How often a caller without a place looks for a queue.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A waiting caller. If it is cancelled, it withdraws its order.
 struct Waiting<'q>(&'q Queue, usize);
@@ -61,21 +64,36 @@ fn leave_nothing() {
     }
 }
 
-/// Finds the queue of the database, or has a worker make it.
-fn find(order: &Order) -> Result<Option<&'static Queue>, Error> {
+/// Finds the queue of the database, or has it made.
+fn find(head: &Head) -> Result<Option<&'static Queue>, Error> {
     let usual = segment::mine().filter(|segment| segment.queue.has_worker());
     // Without a worker the segment may be out of date: another one was published since.
-    let mut found = usual.or_else(|| segment::look_beside(order.head.table));
-    if found.is_none() && ASKED.with(|asked| asked.is_due(ASK)) && oneshot::publish(&order.head)? {
-        found = segment::look_beside(order.head.table);
-    }
+    let found = match usual.or_else(|| segment::look_beside(head.table)) {
+        None if ASKED.with(|asked| asked.is_due(ASK)) => have_made(head)?,
+        found => found,
+    };
     Ok(found.map(|segment| &segment.queue))
+}
+
+/// Has a worker publish a segment. Where there is no place for it, the worker of another caller may have the place, and
+/// publish one.
+fn have_made(head: &Head) -> Result<Option<&'static Segment>, Error> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let now = Instant::now();
+        let made = oneshot::publish(head, deadline.min(now + GLANCE));
+        match (made, segment::look_beside(head.table)) {
+            (_, Some(segment)) => return Ok(Some(segment)),
+            (Err(_), None) if now < deadline => {}
+            (made, None) => return made.map(|_| None),
+        }
+    }
 }
 
 /// Sends an order to the database's worker and waits for the answer. Returns `None` if the database
 /// has no queue, or no place in it.
 pub fn send(order: Order) -> Result<Option<Outcome>, Error> {
-    let Some(queue) = find(&order)? else {
+    let Some(queue) = find(&order.head)? else {
         return Ok(None);
     };
     let backend = backend::number();
