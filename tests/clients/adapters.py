@@ -35,6 +35,7 @@ class Adapter(NamedTuple):
 ADAPTERS = [
     Adapter("authlib_psycopg", "authlib", [PYTHON, str(SERVERS / "authlib_psycopg.py")]),
     Adapter("authlib_sqlalchemy", "authlib", [PYTHON, str(SERVERS / "authlib_sqlalchemy.py")]),
+    Adapter("oauth2_server", "node-oauth2-server", ["node", str(SERVERS / "oauth2_server.mjs")]),
 ]
 # With everything in the log that a server can log.
 SETUP = """
