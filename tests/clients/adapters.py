@@ -36,6 +36,7 @@ ADAPTERS = [
     Adapter("authlib_psycopg", "authlib", [PYTHON, str(SERVERS / "authlib_psycopg.py")]),
     Adapter("authlib_sqlalchemy", "authlib", [PYTHON, str(SERVERS / "authlib_sqlalchemy.py")]),
     Adapter("oauth2_server", "node-oauth2-server", ["node", str(SERVERS / "oauth2_server.mjs")]),
+    Adapter("oidc_provider", "node-oidc-provider", ["node", "--import", str(SERVERS / "modules.mjs"), str(SERVERS / "oidc_provider.mjs")]),
 ]
 # With everything in the log that a server can log.
 SETUP = """
