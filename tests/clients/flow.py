@@ -86,17 +86,18 @@ class Server:
             self.process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
         try:
             until(self.is_up)
-        except BaseException:
-            self.__exit__()
-            print(output.read_text(), flush=True)
+        except BaseException as error:
+            self.__exit__(error)
             raise
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, error, *_):
         self.process.kill()
         self.process.wait()
+        if error:
+            print(self.output.read_text()[-4000:], flush=True)
 
     def is_up(self):
         if self.process.poll() is not None:

@@ -33,7 +33,7 @@ CLIENTS = {
 }
 
 
-def serve(codes, save_token, find_token, close=lambda *_: None):
+def serve(codes, save_token, find_token, close=lambda: None):
     """save_token(token, request) stores tokens, find_token(column, value) finds them, close() ends a request."""
     class CodeGrant(attesto_authlib.CodeGrant):
         CODE_LIFETIME = int(os.environ.get("CODE_TTL", "60"))
@@ -63,7 +63,7 @@ def serve(codes, save_token, find_token, close=lambda *_: None):
     CodeGrant.codes = RefreshGrant.codes = TokenValidator.codes = codes
     app = Flask(__name__)
     app.config["OAUTH2_REFRESH_TOKEN_GENERATOR"] = True
-    app.teardown_appcontext(close)
+    app.teardown_appcontext(lambda error: close())
     server = AuthorizationServer(app, CLIENTS.get, save_token)
     server.register_grant(CodeGrant)
     server.register_grant(RefreshGrant)
