@@ -26,17 +26,19 @@ class Adapter(NamedTuple):
     command: list
     # What the framework answers by itself, by the cases of flow.py, instead of 400 invalid_grant.
     errors: dict = {}
-    # Whether the framework gives refresh tokens, requires PKCE, and lets the adapter present with what the client sent.
+    # Whether the framework gives ID tokens and refresh tokens, requires PKCE, and lets the adapter present with what the client sent.
+    id_token: bool = False
     refreshes: bool = True
     insists_on_pkce: bool = False
     grace: bool = True
 
 
 ADAPTERS = [
-    Adapter("authlib_psycopg", "authlib", [PYTHON, str(SERVERS / "authlib_psycopg.py")]),
-    Adapter("authlib_sqlalchemy", "authlib", [PYTHON, str(SERVERS / "authlib_sqlalchemy.py")]),
+    Adapter("authlib_psycopg", "authlib", [PYTHON, str(SERVERS / "authlib_psycopg.py")], id_token=True),
+    Adapter("authlib_sqlalchemy", "authlib", [PYTHON, str(SERVERS / "authlib_sqlalchemy.py")], id_token=True),
     Adapter("oauth2_server", "node-oauth2-server", ["node", str(SERVERS / "oauth2_server.mjs")]),
-    Adapter("oidc_provider", "node-oidc-provider", ["node", "--import", str(SERVERS / "modules.mjs"), str(SERVERS / "oidc_provider.mjs")]),
+    Adapter("oidc_provider", "node-oidc-provider",
+            ["node", "--import", str(SERVERS / "modules.mjs"), str(SERVERS / "oidc_provider.mjs")], id_token=True),
 ]
 # With everything in the log that a server can log.
 SETUP = """
@@ -84,4 +86,5 @@ def main():
     tap.done()
 
 
-main()
+if __name__ == "__main__":
+    main()

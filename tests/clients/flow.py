@@ -76,6 +76,10 @@ def browser():
     return urllib.request.build_opener(urllib.request.HTTPCookieProcessor(), NoRedirect())
 
 
+def claims(jwt):
+    return json.loads(base64.urlsafe_b64decode(jwt.split(".")[1] + "=="))
+
+
 class Server:
     """A test server as a process of its own. It writes to `output`."""
 
@@ -194,8 +198,10 @@ class Flow:
 
     def success(self, server):
         before = self.tokens()
-        tokens = server.token(server.code())
+        tokens = server.token(server.code(**PKCE, nonce="n-0S6_WzA2Mj"))
         self.equal(tokens.status, 200, "a code gets tokens")
+        if self.adapter.id_token:
+            self.equal(claims(tokens.body["id_token"])["nonce"], "n-0S6_WzA2Mj", "the ID token has the nonce")
         self.equal(server.me(tokens.body.get("access_token")), 200, "the access token is good")
         self.equal(server.me("no-token"), 401, "another one is not")
         self.equal(self.tokens(), before + 1, "the access token was recorded")
@@ -320,14 +326,14 @@ class Flow:
             self.equal(self.tokens(), before, "no access token was recorded for it")
             self.equal(server.token(server.code()).status, 200, "the client starts again")
 
-    def nothing_leaked(self):
+    def nothing_leaked(self, said="listening"):
         codes = [code for server in self.servers for code in server.codes]
         self.ok(len(codes) > 2 * ROUNDS, f"{len(codes)} codes were seen")
         for place, content in self.places().items():
             words = b"\n".join(set(WORDS.findall(content)))
             self.equal([code for code in codes if code.encode() in words], [], f"no code is in {place}")
             # That a search can find what is there.
-            known = "listening" if place == "the servers' output" else s256(codes[-1])
+            known = said if place == "the servers' output" else s256(codes[-1])
             self.ok(known.encode() in content, f"a search of {place} finds what is there")
 
     def places(self):
