@@ -1,4 +1,4 @@
-// Lets ES modules find packages in NODE_PATH, as require() does: neither contrib/ nor tests/ is beside target/clients/node_modules.
+// Lets ES modules find packages in NODE_PATH, as require() does: Node looks for theirs in the folders above them only.
 import { register } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'

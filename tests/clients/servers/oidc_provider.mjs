@@ -1,10 +1,10 @@
 // An authorization server on oidc-provider, wired as contrib/node-oidc-provider/README.md says. What each of these servers
 // answers is written at the head of flow.py.
 import http from 'node:http'
-import { createMemoryAdapter } from 'oidc-provider/lib/adapters/memory_adapter.js'
 import { Provider } from 'oidc-provider'
 import pg from 'pg'
 import attestoCodes from '../../../contrib/node-oidc-provider/index.js'
+import Memory from './memory.mjs'
 
 // Node 20 has no URL.parse, which oidc-provider uses.
 URL.parse ??= (...url) => URL.canParse(...url) ? new URL(...url) : null
@@ -48,7 +48,7 @@ const configuration = {
   ttl: { AuthorizationCode: Number(CODE_TTL ?? 60) }
 }
 
-const { adapter, middleware } = attestoCodes(new pg.Pool({ max: 20 }), createMemoryAdapter())
+const { adapter, middleware } = attestoCodes(new pg.Pool({ max: 20 }), Memory)
 
 // The framework's own way to end a grant.
 async function revoke(provider, request, response) {
