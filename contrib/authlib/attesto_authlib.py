@@ -52,8 +52,7 @@ class Codes:
         return self.call("SELECT code_access_token_revoked(%s)", s256(access_token))[0]
 
 
-class Code(SimpleNamespace, AuthorizationCodeMixin):
-    """A code that was redeemed: its code_hash, and the members of its grant."""
+class Code(SimpleNamespace, AuthorizationCodeMixin):  # of a redeemed code its code_hash, and the members of its grant
     get_redirect_uri = lambda self: None  # code_redeem has compared it
     get_scope = lambda self: list_to_scope(self.scope)
     get_nonce = lambda self: self.nonce
@@ -72,13 +71,14 @@ class Recorded:
 
 class CodeGrant(Recorded, AuthorizationCodeGrant):
     CODE_LIFETIME = 60
+    delete_authorization_code = lambda self, code: None  # it is spent already
 
     def code_data(self, request):
         """The grant. What you add to it, the Code has, too."""
-        client, sent = request.client, request.payload.data
-        return {"client_id": client.get_client_id(), "subject": str(request.user.get_user_id()), "scope": scope_to_list(request.scope),
-                "redirect_uri": request.payload.redirect_uri or client.get_default_redirect_uri(),
-                **{name: sent.get(name) or None for name in ("nonce", "code_challenge", "code_challenge_method")}}
+        client, sent = request.client, request.payload
+        return {"client_id": client.get_client_id(), "subject": str(request.user.get_user_id()),
+                "scope": scope_to_list(request.scope), "redirect_uri": sent.redirect_uri or client.get_default_redirect_uri(),
+                **{name: sent.data.get(name) or None for name in ("nonce", "code_challenge", "code_challenge_method")}}
 
     def save_authorization_code(self, code, request):
         data = self.code_data(request)
@@ -88,15 +88,13 @@ class CodeGrant(Recorded, AuthorizationCodeGrant):
                         s256(code), json.dumps(data), self.CODE_LIFETIME)
 
     def query_authorization_code(self, code, client):
-        sent, code_hash = self.request.form, s256(code)
-        status, reason, grant = self.codes.call("SELECT status, reason, data FROM code_redeem(%s, %s, %s, %s)", code_hash,
-                                                client.get_client_id(), sent.get("redirect_uri"), sent.get("code_verifier"))
+        code_hash, sent = s256(code), map(self.request.form.get, ("redirect_uri", "code_verifier"))
+        text = [value and value.replace("\0", "\ufffd") for value in sent]  # PostgreSQL's text has no NUL
+        status, reason, grant = self.codes.call(
+            "SELECT status, reason, data FROM code_redeem(%s, %s, %s, %s)", code_hash, client.get_client_id(), *text)
         if status == "ok":
             return Code(**{**grant, "code_hash": code_hash, "family_id": grant["family_id"] or code_hash})
         log.warning("no tokens: %s", reason or status)
-
-    def delete_authorization_code(self, authorization_code):
-        pass  # it is spent
 
     def record(self, db, jti, expires_at):
         code = self.request.authorization_code

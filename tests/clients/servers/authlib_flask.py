@@ -11,7 +11,11 @@ from attesto_authlib import Codes  # noqa: E402, F401
 from authlib.integrations.flask_oauth2 import AuthorizationServer, ResourceProtector  # noqa: E402
 from authlib.integrations.sqla_oauth2 import OAuth2ClientMixin  # noqa: E402
 from authlib.oauth2 import OAuth2Error  # noqa: E402
+from authlib.oauth2.rfc7636 import CodeChallenge  # noqa: E402
+from authlib.oidc.core import UserInfo  # noqa: E402
+from authlib.oidc.core.grants import OpenIDCode  # noqa: E402
 from flask import Flask, request  # noqa: E402
+from joserfc.jwk import OctKey  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
 
 
@@ -25,6 +29,23 @@ class Client(OAuth2ClientMixin):
 class User:
     def get_user_id(self):
         return "alice"
+
+
+class OpenID(OpenIDCode):
+    def exists_nonce(self, nonce, request):
+        return False
+
+    def resolve_client_private_key(self, client):
+        return OctKey.import_key("a key of the tests, which is long enough")
+
+    def get_client_algorithm(self, client):
+        return "HS256"
+
+    def get_client_claims(self, client):
+        return {"iss": "https://server.example"}
+
+    def generate_user_info(self, user, scope):
+        return UserInfo(sub=user.get_user_id())
 
 
 CLIENTS = {
@@ -65,7 +86,7 @@ def serve(codes, save_token, find_token, close=lambda: None):
     app.config["OAUTH2_REFRESH_TOKEN_GENERATOR"] = True
     app.teardown_appcontext(lambda error: close())
     server = AuthorizationServer(app, CLIENTS.get, save_token)
-    server.register_grant(CodeGrant)
+    server.register_grant(CodeGrant, [CodeChallenge(), OpenID()])
     server.register_grant(RefreshGrant)
     guard = ResourceProtector()
     guard.register_token_validator(TokenValidator())
