@@ -7,7 +7,7 @@ import { errors, Provider } from 'oidc-provider'
 const s256 = text => createHash('sha256').update(text).digest('base64url')
 
 // What the thumbprint of a key is made of (RFC 7638), by the type of the key.
-const MEMBERS = { AKP: ['alg', 'kty', 'pub'], EC: ['crv', 'kty', 'x', 'y'], OKP: ['crv', 'kty', 'x'], RSA: ['e', 'kty', 'n'] }
+const MEMBERS = { EC: ['crv', 'kty', 'x', 'y'], OKP: ['crv', 'kty', 'x'], RSA: ['e', 'kty', 'n'] }
 
 // The key of a DPoP proof. oidc-provider has verified it before it looks for the code, unless it does not know DPoP.
 function thumbprint(proof) {
@@ -33,13 +33,16 @@ export default function attestoCodes(pool, Adapter) {
   const query = async (sql, ...values) => (await pool.query(sql, values)).rows[0]
   const revoke = grantId => query('SELECT code_revoke_family($1)', grantId)
   const isRevoked = async grantId => grantId && (await query('SELECT code_family_revoked($1) AS revoked', grantId)).revoked
+
   // What a request has presented, by its context: the hash of the code, and the grant that came for it.
   const requests = new WeakMap()
 
   // Presents the code with what the client sent, before oidc-provider checks anything: a check that fails has spent the code.
   async function redeem({ oidc: { client, params }, req }, codeHash) {
+    // No text of PostgreSQL has a NUL. What has one matches nothing, and neither does what stands for it.
+    const [redirectUri, verifier] = [params.redirect_uri, params.code_verifier].map(sent => sent?.replaceAll('\0', '\u{FFFD}'))
     const { status, reason, data } = await query('SELECT status, reason, data FROM code_redeem($1, $2, $3, $4, $5)',
-      codeHash, client.clientId, params.redirect_uri, params.code_verifier, thumbprint(req.headers.dpop))
+      codeHash, client.clientId, redirectUri, verifier, thumbprint(req.headers.dpop))
     if (status !== 'ok') throw new errors.InvalidGrant(`authorization code: ${reason ?? status}`)
     return data
   }
@@ -57,8 +60,6 @@ export default function attestoCodes(pool, Adapter) {
     return request.data ??= redeem(ctx, request.codeHash)
   }
 
-  const refuse = call => async () => { throw new Error(`attesto_codes: an AuthorizationCode has no ${call}`) }
-
   const codes = {
     // The payload holds the code itself, as jti.
     async upsert(code, { jti, ...payload }) {
@@ -75,8 +76,8 @@ export default function attestoCodes(pool, Adapter) {
     // A presentation that fails spends a live code, and is never a reuse: no client has an empty name.
     async destroy(code) { await query('SELECT code_redeem($1, \'\')', s256(code)) },
     async revokeByGrantId(grantId) { await revoke(grantId) },
-    findByUid: refuse('uid'),
-    findByUserCode: refuse('user code')
+    async findByUid() { throw new Error('attesto_codes: a code has no uid') },
+    async findByUserCode() { throw new Error('attesto_codes: a code has no user code') }
   }
 
   // Your adapter of a model. What belongs to a revoked Grant is not found, and a Grant that is destroyed is revoked.
@@ -88,10 +89,7 @@ export default function attestoCodes(pool, Adapter) {
       const payload = await find.call(store, id)
       return payload && await isRevoked(model === 'Grant' ? id : payload.grantId) ? undefined : payload
     }
-    store.destroy = async id => {
-      if (model === 'Grant') await revoke(id)
-      return destroy.call(store, id)
-    }
+    if (model === 'Grant') store.destroy = id => revoke(id).then(() => destroy.call(store, id))
     return store
   }
 
@@ -108,10 +106,10 @@ export default function attestoCodes(pool, Adapter) {
     requests.set(ctx, {})
     await next()
     const token = ctx.oidc?.route === 'token' && ctx.status === 200 && ctx.oidc.entities.AccessToken
-    if (token?.grantId) await complete(requests.get(ctx), token).catch(cause => refused(ctx, new errors.InvalidGrant({ cause })))
+    if (token?.grantId) await complete(requests.get(ctx), token).catch(cause => refuse(ctx, new errors.InvalidGrant({ cause })))
   }
 
-  function refused(ctx, error) {
+  function refuse(ctx, error) {
     ctx.status = error.statusCode
     ctx.body = { error: error.error, error_description: error.error_description }
     ctx.oidc.provider.emit('grant.error', ctx, error)

@@ -55,8 +55,8 @@ async function ofCodes(codes, value) {
 
 async function ofOthers(kind, adapter, value) {
   const grantId = randomUUID()
-  const stored = [['Grant', grantId], ['AccessToken', 't'], ['RefreshToken', 'r'], ['Session', 's']]
-  for (const [model, id] of stored) await adapter(model).upsert(id, { jti: id, uid: `uid of ${id}`, grantId })
+  const stored = [['Grant', grantId], ['AccessToken', 't', grantId], ['RefreshToken', 'r', grantId], ['Session', 's']]
+  for (const [model, id, its] of stored) await adapter(model).upsert(id, { jti: id, uid: `uid of ${id}`, grantId: its })
   const found = () => Promise.all(stored.map(async ([model, id]) => (await adapter(model).find(id))?.jti))
 
   await equal(`your ${kind} keeps the other models`, found(), [grantId, 't', 'r', 's'])

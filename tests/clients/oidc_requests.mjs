@@ -23,10 +23,11 @@ class Server {
   details = []
   meanwhile = async () => {}
 
-  constructor({ adapter, middleware }, value) {
+  constructor({ adapter, middleware }, value, { knowsDpop = true } = {}) {
     this.adapter = adapter
     this.middleware = middleware
     this.value = value
+    this.knowsDpop = knowsDpop
   }
 
   async run(...tests) {
@@ -51,13 +52,14 @@ class Server {
       clients: [{ client_id: 'app', client_secret: 'app-secret', redirect_uris: [REDIRECT_URI], grant_types: grants }],
       features: {
         devInteractions: { enabled: false },
-        dPoP: { enabled: true },
+        dPoP: { enabled: this.knowsDpop },
         resourceIndicators: { enabled: true, getResourceServerInfo: () => resourceServer, useGrantedResource: () => true }
       },
       findAccount: async (ctx, id) => {
         await this.meanwhile(ctx)
         return { accountId: id, claims: () => ({ sub: id }) }
       },
+      enabledJWA: { dPoPSigningAlgValues: ['ES256', 'EdDSA', 'RS256'] },
       issueRefreshToken: async () => true
     }
   }
@@ -149,7 +151,9 @@ class Key {
 async function dpop(server) {
   const elliptic = () => new Key('ES256', ['crv', 'kty', 'x', 'y'], 'ec', { namedCurve: 'P-256' })
   const key = elliptic()
-  for (const own of [key, new Key('EdDSA', ['crv', 'kty', 'x'], 'ed25519')]) {
+  const edwards = new Key('EdDSA', ['crv', 'kty', 'x'], 'ed25519')
+  const rsa = new Key('RS256', ['e', 'kty', 'n'], 'rsa', { modulusLength: 2048 })
+  for (const own of [key, edwards, rsa]) {
     const { code } = await server.issue({ dpopJkt: own.jkt })
     await equal(`${own.alg}: a code is redeemed with its key`, (await server.redeem(code, own.proof(server))).token_type, 'DPoP')
   }
@@ -162,6 +166,31 @@ async function dpop(server) {
   }
 }
 
+// PostgreSQL knows no NUL.
+async function nul(server) {
+  const mine = { redirect_uri: REDIRECT_URI, code_verifier: 'v'.repeat(43) }
+  for (const name of Object.keys(mine)) {
+    const { code } = await server.issue({ codeChallenge: s256(mine.code_verifier), codeChallengeMethod: 'S256' })
+    const token = form => server.token({ grant_type: 'authorization_code', code, ...mine, ...form })
+    await equal(`a NUL in ${name}: no tokens`, token({ [name]: `${mine[name]}\0` }), REFUSED)
+    await equal(`a NUL in ${name}: the code is burnt`, token({}), REFUSED)
+  }
+  await equal('a NUL in a code: no tokens', server.redeem('no\0code'), REFUSED)
+}
+
+// No proof at all, where the provider would look at one.
+async function notDpop(server) {
+  const { code } = await server.issue()
+  await equal('a proof that is none: no tokens', (await server.redeem(code, { DPoP: 'none' })).error, 'invalid_dpop_proof')
+  await equal('which burns nothing', (await server.redeem(code)).status, 200)
+}
+
+async function withoutDpop(server) {
+  const { code } = await server.issue()
+  const tokens = await server.redeem(code, { DPoP: 'none' })
+  await equal('a provider that does not know DPoP looks at no proof', tokens.token_type, 'Bearer')
+}
+
 async function withoutMiddleware(server) {
   const { code } = await server.issue()
   await equal('without the middleware no code is redeemed', (await server.redeem(code)).status, 500)
@@ -171,6 +200,7 @@ async function withoutMiddleware(server) {
 
 await inDatabase('oidc_requests', 'node-oidc-provider', async (pool, value) => {
   const codes = attestoCodes(pool, Memory)
-  await new Server(codes, value).run(opaque, jwt, revokedMeanwhile, soughtTwice, dpop)
+  await new Server(codes, value).run(opaque, jwt, revokedMeanwhile, soughtTwice, dpop, notDpop, nul)
+  await new Server(codes, value, { knowsDpop: false }).run(withoutDpop)
   await new Server({ adapter: codes.adapter }, value).run(withoutMiddleware)
 })
