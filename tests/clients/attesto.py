@@ -20,7 +20,7 @@ defmodule Alone do
   use AttestoCodes
   def query(_, _), do: [["error", nil, nil, nil]]
 end
-IO.inspect({Alone.module_info(:attributes)[:behaviour], Alone.take("hash")})
+IO.inspect({Keyword.get_values(Alone.module_info(:attributes), :behaviour), Alone.take("hash")})
 """
 
 
@@ -29,7 +29,7 @@ def runs_alone(tap, environment, folder):
     environment = {**environment, "MIX_BUILD_PATH": str(folder / "mix"), "MIX_HOME": str(folder)}
     alone = subprocess.run(["mix", "do", "compile", "--warnings-as-errors", "+", "run", "-e", ALONE], cwd=ROOT / "contrib/attesto",
                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    tap.equal((alone.returncode, alone.stdout.splitlines()[-1:]), (0, ["{[AttestoCodes], :error}"]),
+    tap.equal((alone.returncode, alone.stdout.splitlines()[-1:]), (0, ["{[[AttestoCodes]], :error}"]),
               "the module compiles with Mix and without warnings, and works where Attesto is not loaded")
 
 

@@ -25,14 +25,14 @@ const stored = row => row && {
   client: clients[row.client_id], user: { id: row.subject }, familyId: row.family_id
 }
 const find = async (column, token) =>
-  stored((await pool.query(`SELECT * FROM oauth2_server_tokens WHERE ${column} = $1`, [digest(token)])).rows[0])
+  stored((await pool.query(`SELECT * FROM tokens WHERE ${column} = $1`, [digest(token)])).rows[0])
 
 const model = {
   getClient: async (id, secret) => clients[id] && [null, clients[id].secret].includes(secret) ? clients[id] : null,
 
   async saveToken(token, client, user, db) {
     if (DIE && token.authorizationCode) process.kill(process.pid, 'SIGKILL')
-    await db.query('INSERT INTO oauth2_server_tokens VALUES ($1, $2, $3, $4, $5, $6, $7, $8)',
+    await db.query('INSERT INTO tokens VALUES ($1, $2, $3, $4, $5, $6, $7, $8)',
       [digest(token.accessToken), token.accessTokenExpiresAt, digest(token.refreshToken), token.refreshTokenExpiresAt,
         client.id, user.id, token.scope, token.familyId])
     return { ...token, client, user }
@@ -44,7 +44,7 @@ const model = {
     return token && { ...token, refreshToken }
   },
   async revokeToken({ refreshToken }) {
-    const sql = 'UPDATE oauth2_server_tokens SET refresh_token = NULL WHERE refresh_token = $1'
+    const sql = 'UPDATE tokens SET refresh_token = NULL WHERE refresh_token = $1'
     return (await pool.query(sql, [digest(refreshToken)])).rowCount === 1
   }
 }
@@ -88,7 +88,7 @@ async function answer(incoming, outgoing) {
   outgoing.end(JSON.stringify(response.body))
 }
 
-await pool.query(`CREATE TABLE IF NOT EXISTS oauth2_server_tokens (
+await pool.query(`CREATE TABLE IF NOT EXISTS tokens (
   access_token text PRIMARY KEY, expires_at timestamptz NOT NULL, refresh_token text UNIQUE,
   refresh_expires_at timestamptz NOT NULL, client_id text NOT NULL, subject text NOT NULL, scope text[], family_id text)`)
 const listener = http.createServer(answer)
