@@ -71,19 +71,20 @@ module.exports = function attestoCodes(pool, host, { getUser = id => ({ id }), g
       },
 
       // Presents the code, with all that is checked: a failed check spends it, and a reuse revokes the tokens.
-      async getAuthorizationCode(code) {
-        const hash = s256(code)
+      async getAuthorizationCode() {
+        const hash = s256(sent(request, 'code'))
         const { status, data: grant, expires_at: expiresAt } = await query(
           'SELECT status, data, expires_at FROM code_redeem($1, $2, $3, $4)',
           [hash, clientId, sent(request, 'redirect_uri'), sent(request, 'code_verifier')])
         if (status !== 'ok') return null
         codeHash = hash
-        familyId = grant.family_id
+        familyId = grant.family_id ?? hash
         // The framework hands authorizationCode on to saveToken, which had better not see the code.
         return {
           authorizationCode: hash, client: { id: grant.client_id }, user: await getUser(grant.subject),
           redirectUri: grant.redirect_uri, scope: grant.scope.length ? grant.scope : undefined,
-          expiresAt: new Date(expiresAt * 1000), codeChallenge: grant.code_challenge, codeChallengeMethod: grant.code_challenge_method
+          codeChallenge: grant.code_challenge, codeChallengeMethod: grant.code_challenge_method,
+          expiresAt: new Date(expiresAt * 1000)
         }
       },
 
