@@ -36,9 +36,11 @@ class Adapter(NamedTuple):
 ADAPTERS = [
     Adapter("authlib_psycopg", "authlib", [PYTHON, str(SERVERS / "authlib_psycopg.py")], id_token=True),
     Adapter("authlib_sqlalchemy", "authlib", [PYTHON, str(SERVERS / "authlib_sqlalchemy.py")], id_token=True),
-    Adapter("oauth2_server", "node-oauth2-server", ["node", str(SERVERS / "oauth2_server.mjs")]),
+    Adapter("oauth2_server", "node-oauth2-server", ["node", str(SERVERS / "oauth2_server.mjs")],
+            {"no redirect_uri": (400, "invalid_request")}),
     Adapter("oidc_provider", "node-oidc-provider",
-            ["node", "--import", str(SERVERS / "modules.mjs"), str(SERVERS / "oidc_provider.mjs")], id_token=True),
+            ["node", "--import", str(SERVERS / "modules.mjs"), str(SERVERS / "oidc_provider.mjs")],
+            {"no redirect_uri": (400, "invalid_request")}, id_token=True),
 ]
 # With everything in the log that a server can log.
 SETUP = """
