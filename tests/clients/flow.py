@@ -121,9 +121,9 @@ class Server:
         is_json = response.headers.get_content_type() == "application/json"
         return Answer(response.status, response.headers.get("Location"), json.loads(body) if is_json else {})
 
-    def authorize(self, **parameters):
+    def authorize(self, opener=None, **parameters):
         """What the user brings to the client: the query of the last redirect. Without one, an error."""
-        opener = browser()
+        opener = opener or browser()
         url = "/authorize?" + urlencode({"response_type": "code", "client_id": APP.client_id, "redirect_uri": APP.redirect_uri,
                                          "scope": "openid", "state": "s", **parameters})
         while not url.startswith("https:"):
@@ -134,8 +134,8 @@ class Server:
         self.codes += filter(None, [brought.get("code")])
         return brought
 
-    def code(self, **parameters):
-        return self.authorize(**(parameters or PKCE))["code"]
+    def code(self, opener=None, **parameters):
+        return self.authorize(opener, **(parameters or PKCE))["code"]
 
     def token(self, code, client=APP, **changes):
         """The answer to a token request; a change to None leaves a parameter out."""
@@ -215,7 +215,8 @@ class Flow:
             self.equal((again.status, server.me(again.body.get("access_token"))), (200, 200), "so does the refresh token")
 
     def reuse(self, server):
-        code = server.code()
+        user = browser()
+        code = server.code(user)
         tokens = server.token(code).body
         refreshed = server.refresh(tokens["refresh_token"]).body if self.adapter.refreshes else tokens
         self.refused(server.token(code), "a reuse gets no tokens")
@@ -224,6 +225,8 @@ class Flow:
             self.equal(server.me(refreshed["access_token"]), 401, "and the one that came from the refresh token")
             self.refused(server.refresh(refreshed.get("refresh_token", tokens["refresh_token"])),
                          "and the refresh token is refused", "refresh")
+        again = server.token(server.code(user)).body
+        self.equal(server.me(again.get("access_token")), 200, "the user starts again, in the same browser")
 
     def replay(self):
         """While the redeemer is between redemption and completion."""

@@ -33,8 +33,9 @@ class Server {
   async run(...tests) {
     const server = http.createServer()
     await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
-    this.endpoint = `http://127.0.0.1:${server.address().port}/token`
-    this.provider = new Provider(new URL(this.endpoint).origin, this.configuration())
+    const issuer = `http://127.0.0.1:${server.address().port}`
+    this.endpoint = `${issuer}/token`
+    this.provider = new Provider(issuer, this.configuration())
     if (this.middleware) this.provider.use(this.middleware)
     this.provider.on('grant.error', (ctx, error) => this.details.push(error.error_detail))
     this.provider.on('server_error', (ctx, error) => this.details.push(error.message))
@@ -53,6 +54,8 @@ class Server {
       features: {
         devInteractions: { enabled: false },
         dPoP: { enabled: this.knowsDpop },
+        introspection: { enabled: true },
+        revocation: { enabled: true },
         resourceIndicators: { enabled: true, getResourceServerInfo: () => resourceServer, useGrantedResource: () => true }
       },
       findAccount: async (ctx, id) => {
@@ -77,11 +80,13 @@ class Server {
     return { code: await code.save(), grantId: grant.jti }
   }
 
-  async token(form, headers) {
+  post(url, form, headers) {
     const authorization = `Basic ${Buffer.from('app:app-secret').toString('base64')}`
-    const response = await fetch(this.endpoint, {
-      method: 'POST', body: new URLSearchParams(form), headers: { authorization, ...headers }
-    })
+    return fetch(url, { method: 'POST', body: new URLSearchParams(form), headers: { authorization, ...headers } })
+  }
+
+  async token(form, headers) {
+    const response = await this.post(this.endpoint, form, headers)
     return { status: response.status, ...await response.json() }
   }
 
@@ -107,6 +112,16 @@ async function recorded(server, kind, jti, members) {
   await equal(`${kind}: the log has the reason`, server.details.pop(), 'authorization code: consumed')
 }
 
+// The endpoint of the provider says the same.
+async function introspected(server) {
+  const { code } = await server.issue()
+  const { access_token: token } = await server.redeem(code)
+  const active = async () => (await (await server.post(`${server.endpoint}/introspection`, { token })).json()).active
+  await equal('introspection: an access token is active', active(), true)
+  await server.redeem(code)
+  await equal('introspection: after a reuse it is not', active(), false)
+}
+
 const opaque = server => recorded(server, 'opaque', s256)
 const jwt = server => recorded(server, 'JWT', jtiOf, { scope: 'openid api', resource: RESOURCE })
 
@@ -129,6 +144,21 @@ async function soughtTwice(server) {
   server.meanwhile = ({ oidc: { params } }) => server.provider.AuthorizationCode.find(params.code)
   await equal('a code that is looked for twice in a request is presented once', (await server.redeem(code)).status, 200)
   server.meanwhile = async () => {}
+}
+
+async function checkOfTheFramework(server) {
+  const { code } = await server.issue({ accountId: 'bob' })
+  await equal('a check of oidc-provider fails: no tokens', server.redeem(code), REFUSED)
+  await equal('the log has its reason', server.details.pop(), 'accountId mismatch')
+  await equal('the code stays spent', server.redeem(code), REFUSED)
+  await equal('the log says so', server.details.pop(), 'authorization code: spent')
+}
+
+async function revocationEndpoint(server) {
+  const { code, grantId } = await server.issue()
+  const { access_token: token } = await server.redeem(code)
+  await equal('the revocation endpoint answers', (await server.post(`${server.endpoint}/revocation`, { token })).status, 200)
+  await equal('and has revoked the family', server.value('SELECT code_family_revoked($1)', grantId), true)
 }
 
 // A client with a DPoP key (RFC 9449). The members are those of its thumbprint.
@@ -200,7 +230,8 @@ async function withoutMiddleware(server) {
 
 await inDatabase('oidc_requests', 'node-oidc-provider', async (pool, value) => {
   const codes = attestoCodes(pool, Memory)
-  await new Server(codes, value).run(opaque, jwt, revokedMeanwhile, soughtTwice, dpop, notDpop, nul)
+  await new Server(codes, value).run(opaque, jwt, introspected, revocationEndpoint)
+  await new Server(codes, value).run(revokedMeanwhile, soughtTwice, checkOfTheFramework, nul, dpop, notDpop)
   await new Server(codes, value, { knowsDpop: false }).run(withoutDpop)
   await new Server({ adapter: codes.adapter }, value).run(withoutMiddleware)
 })
