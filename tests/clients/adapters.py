@@ -26,7 +26,9 @@ class Adapter(NamedTuple):
     command: list
     # What the framework answers by itself, by the cases of flow.py, instead of 400 invalid_grant.
     errors: dict = {}
-    # Whether the framework gives ID tokens and refresh tokens, requires PKCE, and lets the adapter present with what the client sent.
+    # Whether the server stores its access tokens in a table `tokens`, in the transaction that completes the redemption.
+    table: bool = True
+    # Whether the framework gives ID tokens and refresh tokens, requires PKCE, and shows the adapter what the client sent.
     id_token: bool = False
     refreshes: bool = True
     insists_on_pkce: bool = False
@@ -40,7 +42,7 @@ ADAPTERS = [
             {"no redirect_uri": (400, "invalid_request")}),
     Adapter("oidc_provider", "node-oidc-provider",
             ["node", "--import", str(SERVERS / "modules.mjs"), str(SERVERS / "oidc_provider.mjs")],
-            {"no redirect_uri": (400, "invalid_request")}, id_token=True),
+            {"no redirect_uri": (400, "invalid_request")}, table=False, id_token=True),
 ]
 # With everything in the log that a server can log.
 SETUP = """
