@@ -54,7 +54,8 @@ if [ -z "${PG_CONFIG:-}" ]; then
 fi
 [ "${1:-}" != --deb ] || need_packages debootstrap debian-archive-keyring dpkg-dev
 if [ "${1:-}" = --tests ]; then
-  need_packages libipc-run-perl python3 python3-venv python3-psycopg default-jdk-headless libpostgresql-jdbc-java
+  need_packages libipc-run-perl python3 python3-venv python3-psycopg default-jdk-headless libpostgresql-jdbc-java \
+    elixir erlang-p1-pgsql erlang-jiffy
   if [ -z "$IS_OWN_SERVER" ]; then
     want_package "postgresql-$PG_MAJOR-cron"
     want_package "postgresql-$PG_MAJOR-repack"

@@ -101,7 +101,7 @@ recovery() {
 # client_tests NAME CONF TEST …: runs tests against a server of their own with this configuration. CLIENTS names
 # some of them.
 client_tests() {
-  local name=$1 conf=$2 test
+  local name=$1 conf=$2 test program
   shift 2
   say "$name: starting a private PostgreSQL $PG_MAJOR ${conf:+with $conf}"
   as_postgres mkdir "$work/$name"
@@ -110,15 +110,17 @@ client_tests() {
     "max_worker_processes = 32" "attesto_codes.sweep_interval = 0" "$conf"
   export NODE_PATH="$ROOT/target/clients/node_modules"
   for test in "$@"; do
-    chosen "$(basename "$test" .py)" "${CLIENTS:-}" || continue
-    say "$name: $(basename "$test" .py)"
-    run_tap "$name-$(basename "$test" .py)" "$test"
+    program=$(basename "${test%.*}")
+    chosen "$program" "${CLIENTS:-}" || continue
+    say "$name: $program"
+    run_tap "$name-$program" "$test"
   done
   cluster_stop "$server"
 }
 
 clients() {
-  client_tests clients "" "$ROOT"/tests/clients/{docs,ways,race,cycles,undo,memory,exporter}.py
+  client_tests clients "" "$ROOT"/tests/clients/{docs,ways,race,cycles,undo,memory,exporter,adapters,attesto}.py \
+    "$ROOT"/tests/clients/oidc_{adapter,requests}.mjs
   client_tests preloaded "shared_preload_libraries = 'attesto_codes'" \
     "$ROOT"/tests/clients/{race,undo,exporter}.py
 }
