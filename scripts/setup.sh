@@ -60,6 +60,10 @@ if [ "${1:-}" = --tests ]; then
     want_package "postgresql-$PG_MAJOR-repack"
   fi
   unpack prometheus-postgres-exporter prometheus-postgres-exporter
+  unpack pgbouncer pgbouncer
+  unpack pgpool pgpool2
+  mapfile -t needed < <(libraries pgbouncer pgpool2)
+  need_packages "${needed[@]}"
   install_first_version
   # Other sources' Node.js brings npm along and conflicts with Debian's.
   command -v npm >/dev/null || need_packages nodejs npm
