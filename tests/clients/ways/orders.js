@@ -1,0 +1,18 @@
+// What the Node programs of this folder share; see orders.py.
+const { createInterface } = require('node:readline')
+
+exports.WRITE = 'INSERT INTO undone DEFAULT VALUES'
+
+const saidOf = ({ status, data, expires_at }) => {
+  const grant = typeof data === 'string' ? JSON.parse(data) : data
+  return [status, grant.subject, expires_at, typeof expires_at, typeof data].join('\t')
+}
+
+// Each way is a function of the statement and the code_hash that gives a row.
+exports.serve = async ways => {
+  console.log(Object.keys(ways).join('\t'))
+  for await (const order of createInterface({ input: process.stdin })) {
+    const [way, sql, code] = order.split('\t')
+    await ways[way](sql, code).then(row => console.log(saidOf(row)), error => console.log(String(error).replaceAll('\n', ' ')))
+  }
+}
