@@ -117,7 +117,7 @@ client_tests() {
 }
 
 clients() {
-  client_tests clients "" "$ROOT"/tests/clients/{docs,ways,poolers,race,cycles,undo,memory,exporter}.py
+  client_tests clients "" "$ROOT"/tests/clients/{docs,ways,poolers,pooled_sessions,race,cycles,undo,memory,exporter}.py
   client_tests preloaded "shared_preload_libraries = 'attesto_codes'" \
     "$ROOT"/tests/clients/{race,undo,exporter}.py
 }

@@ -37,10 +37,11 @@ class Pooler:
         self.process.kill()
         self.process.wait()
 
-    def shows(self, what):
-        """What its console shows, as dictionaries."""
+    def command(self, command):
+        """A command of its console; gives what that shows, as dictionaries."""
         with connect(make_conninfo(self.dsn, user="postgres", dbname="pgbouncer")) as console:
-            return psycopg.ClientCursor(console, row_factory=dict_row).execute(f"SHOW {what}").fetchall()
+            shown = psycopg.ClientCursor(console, row_factory=dict_row).execute(command)
+            return shown.fetchall() if shown.description else []
 
 
 @contextlib.contextmanager

@@ -205,7 +205,7 @@ def queue(dsn, db, mode):
 
 
 def queued(pgbouncer):
-    return sum(int(pool["cl_waiting"]) for pool in pgbouncer.shows("POOLS"))
+    return sum(int(pool["cl_waiting"]) for pool in pgbouncer.command("SHOW POOLS"))
 
 
 def cancelled_in_the_queue(tap, dsn, db, mode):
