@@ -3,7 +3,9 @@ const { createInterface } = require('node:readline')
 
 exports.WRITE = 'INSERT INTO undone DEFAULT VALUES'
 
-const saidOf = ({ status, data, expires_at }) => {
+const saidOf = row => {
+  if (typeof row === 'string') return row
+  const { status, data, expires_at } = row
   const grant = typeof data === 'string' ? JSON.parse(data) : data
   return [status, grant.subject, expires_at, typeof expires_at, typeof data].join('\t')
 }
