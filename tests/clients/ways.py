@@ -128,6 +128,9 @@ def undone(db):
 def of_driver(tap, db, counters, name, speeds, types, placeholder, program):
     """Goes all ways of a driver."""
     tap.equal(sorted(program.ways), sorted(speeds), f"{name}: the table has the ways that are tested")
+    if sorted(program.ways) != sorted(speeds):
+        return
+    db.execute("TRUNCATE undone")
     writes, _ = undone(db)
     for call, text in CALLS.items():
         for way, speed in speeds.items():
