@@ -243,8 +243,10 @@ my $out = '';
 my $reuse;
 held_up(sub {
 	$reuse = IPC::Run::start([ 'psql', '-X', '-A', '-t', '-h', $folder, '-p', $port, '-d', 'postgres', '-c', "SELECT status FROM code_redeem('$applied', 'c', 'r')" ], '>', \$out);
-	$primary->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
-	is($out, '', 'with remote_apply a reuse is not answered before the standby shows it');
+	my $waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+	$primary->poll_query_until('postgres', $waits);
+	$primary->wait_for_catchup($standby, 'flush');
+	is($primary->safe_psql('postgres', $waits), 't', 'with remote_apply a reuse waits until the standby shows it');
 });
 $reuse->finish;
 is($out . psql(family($applied)), "consumed\nt", 'and once it is answered, the standby shows it');
