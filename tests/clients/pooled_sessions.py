@@ -123,12 +123,13 @@ def psycopg_presents(name, pgbouncer):
 def program_presents(name, pgbouncer, file, text, command):
     words = conninfo_to_dict(pgbouncer.dsn)
     url = "jdbc:postgresql://{host}:{port}/{dbname}?user={user}".format(**words)
-    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGDATABASE": "dbname"}
+    environment = {**os.environ, "PGHOST": words["host"], "PGPORT": words["port"], "PGUSER": words["user"], "PGDATABASE": words["dbname"],
+                   "JDBC_URL": url}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, file)
         path.write_text(text)
-        return subprocess.run([*command, path, name, str(PRESENTATIONS)], text=True, timeout=120, check=False, stdout=subprocess.PIPE,
-                              stderr=sys.stderr, env={**os.environ, **{name: words[word] for name, word in names.items()}, "JDBC_URL": url}).stdout.strip()
+        return subprocess.run([*command, path, name, str(PRESENTATIONS)], env=environment, text=True, timeout=120, check=False,
+                              stdout=subprocess.PIPE, stderr=sys.stderr).stdout.strip()
 
 
 NODE_PROGRAM = "pooled.js", NODE, ["node"]
@@ -209,8 +210,8 @@ def listen(tap, dsn, db):
             until(lambda: direct.execute("SELECT 1") and heard["direct"])
             for conn in conns.values():
                 conn.execute("SELECT 1")
-            tap.equal(heard, {"direct": 1, "other": 1}, f"{mode}: a reuse is announced to a direct listener, and to another client of the pooler,"
-                      " not to the one that listens")
+            tap.equal(heard, {"direct": 1, "other": 1},
+                      f"{mode}: a reuse is announced to a direct listener, and to another client of the pooler, not to the one that listens")
         tap.ok(db.execute("SELECT code_family_revoked(%s)", [code]).fetchone()[0], f"{mode}: the reuse has revoked, without a listener")
 
 

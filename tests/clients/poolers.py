@@ -76,7 +76,7 @@ def terminate(db, pid):
 
 def race(tap, dsn, db, mode, call):
     """More clients than connections to the server."""
-    with pooler(dsn, mode) as pgbouncer, contextlib.ExitStack() as stack:
+    with pooler(dsn, mode, size=POOL) as pgbouncer, contextlib.ExitStack() as stack:
         conns = [stack.enter_context(connect(pgbouncer.dsn)) for _ in range(RACERS)]
         threads = stack.enter_context(ThreadPoolExecutor(RACERS))
         seen = Counter()
@@ -91,7 +91,8 @@ def race(tap, dsn, db, mode, call):
             seen[tuple(sorted(Counter(threads.map(run, conns)).items()))] += 1
         tap.equal(dict(seen), {(("error", RACERS - 1), ("ok", 1)): ROUNDS},
                   f"{mode}: {RACERS} presentations of one code by {call}, {ROUNDS} times: one ok, the others error")
-        servers = db.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = %s", [ROLE]).fetchone()[0]
+        servers = db.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = %s",
+                             [ROLE]).fetchone()[0]
         tap.ok(1 < servers <= POOL, f"{mode}: they shared {POOL} connections")
 
 
@@ -125,7 +126,8 @@ def undone(tap, dsn, db, mode, call):
             for way in [fails_later] + [rolled_back] * (mode == "transaction"):
                 code = f"{mode} {call} {protection} {way.__name__}"
                 put(db, code)
-                tap.equal((way(conn, call, code), state(db, code)), ("ok", after), f"{mode}: {call}, {protection}, {way.__name__}: {after}")
+                tap.equal((way(conn, call, code), state(db, code)), ("ok", after),
+                          f"{mode}: {call}, {protection}, {way.__name__}: {after}")
 
 
 def no_transactions(tap, dsn, db):
@@ -171,7 +173,8 @@ def whole(tap, dsn, db, mode):
         code, jti = issued(), f"token of {mode}"
         answers = [present(conn, "code_redeem", code), complete(conn, mode, code, jti), present(thief, "code_redeem", code)]
         tap.equal((answers, stored(db, jti)), (["ok", "ok", "consumed"], 1), f"{mode}: issued, redeemed, completed, and used again")
-        tap.ok(db.execute("SELECT code_access_token_revoked(%s)", [jti]).fetchone()[0], f"{mode}: which revokes the token, without a listener")
+        tap.ok(db.execute("SELECT code_access_token_revoked(%s)", [jti]).fetchone()[0],
+               f"{mode}: which revokes the token, without a listener")
         code, jti = issued(), f"refused token of {mode}"
         answers = [present(conn, "code_redeem", code), present(thief, "code_redeem", code), complete(conn, mode, code, jti)]
         tap.equal((answers, stored(db, jti)), (["ok", "error", "55000"], 0), f"{mode}: a replay before the completion: no token is stored")
@@ -191,11 +194,11 @@ def cancelled(tap, dsn, db, mode, call):
 
 
 @contextlib.contextmanager
-def queue(dsn, db, mode):
+def queue(dsn, db, mode, **settings):
     """A pool of one connection, which a presentation holds until it is released: the next statement waits in the pooler."""
     code = f"holds the pool {mode} {uuid.uuid4()}"
     put(db, code)
-    with pooler(dsn, mode, size=1) as pgbouncer, connect(pgbouncer.dsn) as first, \
+    with pooler(dsn, mode, size=1, **settings) as pgbouncer, connect(pgbouncer.dsn) as first, \
             ThreadPoolExecutor(2) as threads, contextlib.ExitStack() as lock:
         lock.enter_context(row_held(dsn, code))
         answer = threads.submit(present, first, "code_take", code)
@@ -217,7 +220,18 @@ def cancelled_in_the_queue(tap, dsn, db, mode):
         until(lambda: queued(pgbouncer))
         conn.cancel()
         release()
-        tap.equal((answer.result(60), state(db, code)), ("ok", "spent"), f"{mode}: a presentation in the pooler's queue is not cancelled")
+        tap.equal((answer.result(60), state(db, code)), ("ok", "spent"),
+                  f"{mode}: a presentation in the pooler's queue is not cancelled")
+
+
+def times_out_in_the_queue(tap, dsn, db, mode):
+    code = f"timed out {mode}"
+    put(db, code)
+    with queue(dsn, db, mode, query_wait_timeout=1) as (pgbouncer, _, release), connect(pgbouncer.dsn) as conn:
+        answer = present(conn, "code_take", code)
+        release()
+        tap.ok(lost(answer), f"{mode}: query_wait_timeout ends a presentation in the pooler's queue: {answer}")
+    tap.equal(state(db, code), "live", f"{mode}: and its code is live")
 
 
 def pooler_killed(tap, dsn, db, mode, call):
@@ -234,6 +248,20 @@ def pooler_killed(tap, dsn, db, mode, call):
         tap.ok(lost(answer.result(60)), f"{mode}: {call}, the pooler is killed between spend and answer: the client gets no entry")
     with pooler(dsn, mode) as pgbouncer, connect(pgbouncer.dsn) as conn:
         tap.equal(present(conn, call, code), "error", f"{mode}: {call}, nor does its second try")
+
+
+def pooler_killed_in_a_transaction(tap, dsn, db, mode, call):
+    if mode == "statement":
+        return
+    code = f"killed in a transaction {call}"
+    put(db, code)
+    with pooler(dsn, mode) as pgbouncer, connect(pgbouncer.dsn) as conn:
+        conn.execute("BEGIN")
+        answer, server = present(conn, call, code), conn.execute("SELECT pg_backend_pid()").fetchone()[0]
+        pgbouncer.kill()
+        conn.close()
+        until(lambda: not db.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [server]).fetchall())
+        tap.equal((answer, state(db, code)), ("ok", "spent"), f"{mode}: {call}, the pooler is killed in the transaction: spent")
 
 
 def pooler_killed_with_grace(tap, dsn, db, mode):
@@ -296,9 +324,9 @@ def main():
     with pooled_database("poolers", SETUP) as (dsn, db):
         for mode in MODES:
             for call in CALLS:
-                for test in [race, is_quick, undone, cancelled, pooler_killed, server_killed]:
+                for test in [race, is_quick, undone, cancelled, pooler_killed, pooler_killed_in_a_transaction, server_killed]:
                     test(tap, dsn, db, mode, call)
-            for test in [whole, cancelled_in_the_queue, pooler_killed_with_grace, commit_lost]:
+            for test in [whole, cancelled_in_the_queue, times_out_in_the_queue, pooler_killed_with_grace, commit_lost]:
                 test(tap, dsn, db, mode)
         no_transactions(tap, dsn, db)
     tap.done()

@@ -128,7 +128,8 @@ sub read_from_standby
 	return 'primary: ' . join(' ', grep { !$is_read{$_} } sort keys %calls) . '; standby: ' . join(' ', @_);
 }
 
-my $functions = $primary->safe_psql('postgres', q(SELECT string_agg(proname, ' ' ORDER BY proname COLLATE "C") FROM pg_proc JOIN pg_depend ON objid = pg_proc.oid
+my $functions = $primary->safe_psql('postgres', q(SELECT string_agg(proname, ' ' ORDER BY proname COLLATE "C")
+	FROM pg_proc JOIN pg_depend ON objid = pg_proc.oid
 	WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'attesto_codes') AND classid = 'pg_proc'::regclass));
 is(join(' ', sort keys %calls), $functions, 'every function is known here');
 
@@ -136,9 +137,11 @@ start_pgpool();
 is(routed($_), read_from_standby(@reads), "$_ protocol: what reads goes to the standby, by pgpool's defaults") for 'simple', 'extended';
 
 # However a presentation is written.
-for my $shape ("SELECT * FROM CALL", "SELECT * FROM public.CALL", "SELECT (CALL).status", "SELECT (SELECT status FROM CALL)", "WITH t AS (SELECT * FROM CALL) SELECT * FROM t",
-	"SELECT 1 WHERE EXISTS (SELECT FROM CALL)", "SELECT FROM generate_series(1, 2), LATERAL CALL", "SELECT code_family_revoked('x'), status FROM CALL", "VALUES ((SELECT status FROM CALL))",
-	"PREPARE p AS SELECT status FROM CALL; EXECUTE p", "SELECT code_family_revoked('x'); SELECT FROM CALL", "DO 'BEGIN PERFORM CALL; END'", "EXPLAIN ANALYZE SELECT FROM CALL",
+for my $shape ("SELECT * FROM CALL", "SELECT * FROM public.CALL", "SELECT (CALL).status", "SELECT (SELECT status FROM CALL)",
+	"WITH t AS (SELECT * FROM CALL) SELECT * FROM t", "SELECT 1 WHERE EXISTS (SELECT FROM CALL)", "VALUES ((SELECT status FROM CALL))",
+	"SELECT FROM generate_series(1, 2), LATERAL CALL", "SELECT code_family_revoked('x'), status FROM CALL",
+	"PREPARE p AS SELECT status FROM CALL; EXECUTE p", "SELECT code_family_revoked('x'); SELECT FROM CALL",
+	"DO 'BEGIN PERFORM CALL; END'", "EXPLAIN ANALYZE SELECT FROM CALL",
 	"DECLARE c CURSOR WITH HOLD FOR SELECT FROM CALL; FETCH c")
 {
 	my $code = live();
@@ -155,7 +158,7 @@ my @raced = map { live() } 1 .. 10;
 $primary->safe_psql('postgres', 'CREATE TABLE answers (code text, status text)');
 append_to_file("$folder/race", "SELECT status FROM code_redeem('$_', 'c', 'r') \\gset\nINSERT INTO answers VALUES ('$_', ':status');\n") for @raced;
 client('pgbench', '-n', '-c', '20', '-j', '2', '-t', '1', '-f', "$folder/race", 'postgres');
-is($primary->safe_psql('postgres', "SELECT DISTINCT n FROM (SELECT string_agg(status, ' ' ORDER BY status DESC) AS n FROM answers GROUP BY code) AS answers"),
+is($primary->safe_psql('postgres', "SELECT DISTINCT string_agg(status, ' ' ORDER BY status DESC) FROM answers GROUP BY code"),
 	join(' ', 'ok', ('error') x 19), '20 clients race for each of 10 codes: one ok, the others error');
 for my $mode ('independent', 'join')
 {
@@ -173,7 +176,12 @@ for my $command ([ 'psql', '-X', '-q', '-A', '-t', '-c' ], [ 'pgbench', '-n', '-
 	is(state_of($code), 'spent', "a redemption by $command->[0] is quick");
 }
 my $used = live();
-like(psql("LISTEN attesto_codes_reuse; SELECT FROM code_redeem('$used', 'c', 'r', meta => '{}'); COMMIT; SELECT FROM code_redeem('$used', 'c', 'r')"),
+append_to_file("$folder/presented", "BEGIN;\nSELECT FROM code_redeem('" . live() . "', 'c', 'r');\n"
+	. "SELECT code_family_revoked('x') AS mark_presented;\nCOMMIT;\n");
+client('pgbench', '-n', '-t', '1', '-f', "$folder/presented", 'postgres');
+like(slurp_file($primary->logfile), qr/mark_presented/, 'after a presentation in the transaction what reads goes to the primary');
+my $redeem = "SELECT FROM code_redeem('$used', 'c', 'r', meta => '{}')";
+like(psql("LISTEN attesto_codes_reuse; $redeem; COMMIT; $redeem"),
 	qr/Asynchronous notification "attesto_codes_reuse"/, 'a client of pgpool may listen');
 
 # What a standby knows. Its replay is held up, as by a long query, a backup or a slow network.
@@ -194,15 +202,21 @@ my $reused = live();
 $primary->safe_psql('postgres', "SELECT code_redeem('$reused', 'c', 'r'); SELECT code_complete('$reused', 'jti', 4102444800)");
 $primary->wait_for_catchup($standby);
 my $asked = "SELECT code_family_revoked('$reused'), code_access_token_revoked('jti')";
+my $taken = live();
 held_up(sub {
+	put($primary, 'new');
+	is(take($primary, $taken), 'ok', 'a code is spent on the primary');
+	is(psql("SELECT status FROM code_inspect('$taken')"), 'live', 'the standby does not know it yet');
+	is(psql("SELECT status FROM code_inspect('new')"), '', 'nor a new code');
 	is(psql("SELECT status FROM code_redeem('$reused', 'c', 'r')"), 'consumed', 'a reuse revokes, on the primary');
-	is(psql($asked), 'f|f', 'the standby does not know it yet');
+	is(psql($asked), 'f|f', 'the standby does not know that either');
 	is(psql("/*NO LOAD BALANCE*/ $asked"), 't|t', 'with a comment before it the question goes to the primary');
 	is(psql("BEGIN; $asked; COMMIT"), 't|t', 'so it does in a message of several statements');
 	append_to_file("$folder/ask", "BEGIN;\n$asked \\gset before_\nINSERT INTO answers VALUES ('x', 'x');\n$asked \\gset after_\nCOMMIT;\n"
 		. "INSERT INTO answers VALUES ('asked', ':before_code_family_revoked :after_code_family_revoked');\n");
 	client('pgbench', '-n', '-t', '1', '-f', "$folder/ask", 'postgres');
-	is($primary->safe_psql('postgres', "SELECT status FROM answers WHERE code = 'asked'"), 'f t', 'in a transaction it goes to the standby before the first write, and to the primary after it');
+	is($primary->safe_psql('postgres', "SELECT status FROM answers WHERE code = 'asked'"), 'f t',
+		'in a transaction it goes to the standby before the first write, and to the primary after it');
 });
 is(psql($asked), 't|t', 'once the replay goes on the standby knows it, too');
 stop_pgpool();
@@ -242,7 +256,8 @@ $primary->safe_psql('postgres', "SELECT code_redeem('$applied', 'c', 'r', meta =
 my $out = '';
 my $reuse;
 held_up(sub {
-	$reuse = IPC::Run::start([ 'psql', '-X', '-A', '-t', '-h', $folder, '-p', $port, '-d', 'postgres', '-c', "SELECT status FROM code_redeem('$applied', 'c', 'r')" ], '>', \$out);
+	$reuse = IPC::Run::start([ 'psql', '-X', '-A', '-t', '-h', $folder, '-p', $port, '-d', 'postgres',
+		'-c', "SELECT status FROM code_redeem('$applied', 'c', 'r')" ], '>', \$out);
 	my $waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 	$primary->poll_query_until('postgres', $waits);
 	$primary->wait_for_catchup($standby, 'flush');
@@ -257,7 +272,8 @@ $primary->reload;
 # The lists. With one of them pgpool no longer looks at the volatility.
 start_pgpool("write_function_list = 'currval,lastval,nextval,setval'");
 my $refused = live();
-is(psql("SELECT status FROM code_redeem('$refused', 'c', 'r')"), '25006', 'a write_function_list without ours sends a redemption to the standby, which refuses it');
+is(psql("SELECT status FROM code_redeem('$refused', 'c', 'r')"), '25006',
+	'a write_function_list without ours sends a redemption to the standby, which refuses it');
 is(state_of($refused), 'live', 'and the code is live');
 stop_pgpool();
 my $writes = join '|', map { s/code_//r } grep { my $name = $_; !grep { $_ eq $name } @reads } sort keys %calls;
