@@ -32,7 +32,8 @@ PROGRAMS = {
     "sh redeem": ("psql", "redeem.sh", ["bash"]),
     "js redeem": ("Node", "redeem.js", ["node"]),
     "python redeem": ("Python", "redeem.py", [sys.executable]),
-    "python django": ("Django", "sketch.py", [str(ROOT / "target/clients/python/bin/python"), str(ROOT / "tests/clients/django_sketch.py")]),
+    "python django": ("Django", "sketch.py", [str(ROOT / "target/clients/python/bin/python"),
+                                              str(ROOT / "tests/clients/django_sketch.py")]),
     "java redeem": ("Java", "Redeem.java", ["java", "-cp", POSTGRESQL_JAR]),
 }
 # RFC 7636, appendix B.

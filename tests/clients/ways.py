@@ -3,6 +3,7 @@
 driver in ways/ or rust/ goes: the counters of code_stats() say whether the statement itself or a worker has committed the spend.
 Each way answers the grant, and a second presentation gets nothing, also where the way has ended with a ROLLBACK."""
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -24,6 +25,9 @@ DEBIAN, PYPI = sys.executable, str(BUILT / "python/bin/python")
 # The call of each presentation, with {} for the hash of the code.
 CALLS = {"code_take": "code_take({})", "code_redeem": "code_redeem({}, 'c', 'r')"}
 COLUMNS = "status, data, expires_at"
+# What is presented before on the connection. After so many a driver has prepared the statement, and PostgreSQL may plan it
+# for all parameters at once.
+BEFORE = {"on a new connection": [], "after a dozen others": ["nobody's"] * 12}
 GRANT = json.dumps({"client_id": "c", "subject": "alice", "redirect_uri": "r"})
 EXPIRES_AT = 4102444800
 # What each driver of the table writes for a parameter, and its programs.
@@ -31,7 +35,8 @@ DRIVERS = {
     "psql": (":'code'", {"": [DEBIAN, WAYS / "with_psql.py"]}),
     "psycopg 3": ("%s", {" of Debian": [DEBIAN, WAYS / "with_psycopg.py"], " of PyPI": [PYPI, WAYS / "with_psycopg.py"]}),
     "asyncpg": ("$1", {"": [PYPI, WAYS / "with_asyncpg.py"]}),
-    "SQLAlchemy 2": (":code", {f" with {driver}": [PYPI, WAYS / "with_sqlalchemy.py", driver] for driver in ("psycopg", "asyncpg")}),
+    "SQLAlchemy 2": (":code", {f" with {driver}": [PYPI, WAYS / "with_sqlalchemy.py", driver]
+                               for driver in ("psycopg", "asyncpg")}),
     "Django 5": ("%s", {"": [PYPI, WAYS / "with_django.py"]}),
     "pg": ("$1", {"": ["node", WAYS / "with_pg.js"]}),
     "postgres.js": ("$1", {"": ["node", WAYS / "with_postgres.js"]}),
@@ -80,9 +85,9 @@ class Program:
         watch.cancel()
         return words
 
-    def take(self, way, sql, code):
+    def take(self, way, sql, *codes):
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(f"{way}\t{sql}\t{code}\n")
+            print(way, sql, *codes, sep="\t", file=self.process.stdin, flush=True)
         return self.line()
 
     def close(self):
@@ -104,7 +109,8 @@ class Counters:
         self.seen = self.read()
 
     def read(self):
-        return self.db.execute("SELECT spends_statement, spends_oneshot + spends_resident, spends_joined FROM code_stats()").fetchone()
+        return self.db.execute("""SELECT spends_statement, spends_oneshot + spends_resident, spends_joined
+                                  FROM code_stats()""").fetchone()
 
     def speeds(self):
         before, self.seen = self.seen, self.read()
@@ -122,7 +128,8 @@ def again(db, code):
 
 def undone(db):
     """How many writes beside a presentation were made, and how many are left."""
-    return db.execute("SELECT CASE WHEN is_called THEN last_value ELSE 0 END, (SELECT count(*) FROM undone) FROM undone_id_seq").fetchone()
+    return db.execute("""SELECT CASE WHEN is_called THEN last_value ELSE 0 END, (SELECT count(*) FROM undone)
+                         FROM undone_id_seq""").fetchone()
 
 
 def of_driver(tap, db, counters, name, speeds, types, placeholder, program):
@@ -132,16 +139,15 @@ def of_driver(tap, db, counters, name, speeds, types, placeholder, program):
         return
     db.execute("TRUNCATE undone")
     writes, _ = undone(db)
-    for call, text in CALLS.items():
-        for way, speed in speeds.items():
-            code = f"{name}, {call}, {way}"
-            put(db, code)
-            counters.speeds()
-            got = program.take(way, f"SELECT {COLUMNS} FROM {text.format(placeholder)}", code)
-            # Where a way gets no more than one column, the answer is the status alone.
-            wanted = ["ok", "alice", str(EXPIRES_AT), *types][:max(1, len(got))]
-            tap.equal((got, counters.speeds()), (wanted, [speed]), f"{name}: {call}, {way}: is {speed}, and answers the grant")
-            tap.equal(again(db, code), "error", f"{name}: {call}, {way}: nobody gets the code again")
+    for (call, text), (when, before), (way, speed) in itertools.product(CALLS.items(), BEFORE.items(), speeds.items()):
+        case = f"{name}: {call}, {way}, {when}"
+        put(db, case)
+        counters.speeds()
+        got = program.take(way, f"SELECT {COLUMNS} FROM {text.format(placeholder)}", *before, case)
+        # Where a way gets no more than one column, the answer is the status alone.
+        wanted = ["ok", "alice", str(EXPIRES_AT), *types][:max(1, len(got))]
+        tap.equal((got, counters.speeds()), (wanted, [speed]), f"{case}: is {speed}, and answers the grant")
+        tap.equal(again(db, case), "error", f"{case}: nobody gets the code again")
     tap.equal((undone(db)[0] > writes, undone(db)[1]), (True, 0), f"{name}: its transactions were rolled back")
 
 
@@ -178,7 +184,7 @@ def refused(tap, db, dsn, counters):
     tap.equal(got, "25001", "with take_in_transaction = refuse the slow way raises 25001")
     counters.speeds()
     with psycopg.connect(dsn, options=options, autocommit=True) as conn:
-        tap.equal((again(conn, "refused"), counters.speeds()), ("ok", ["quick"]), "the code stays live, and the quick way goes on")
+        tap.equal((again(conn, "refused"), counters.speeds()), ("ok", ["quick"]), "and the code stays live for the quick way")
 
 
 def main():

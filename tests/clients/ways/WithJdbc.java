@@ -3,39 +3,42 @@ import java.io.*;
 import java.sql.*;
 import java.util.*;
 class WithJdbc {
-  interface Way { String take(Connection db, String sql, String code) throws SQLException; }
+  interface Way { ResultSet take(Connection db, String sql, String code) throws SQLException; }
 
-  static String run(PreparedStatement statement, String code) throws SQLException {
+  static ResultSet run(PreparedStatement statement, String code) throws SQLException {
     statement.setString(1, code);
     var row = statement.executeQuery();
     row.next();
+    return row;
+  }
+  static String saidOf(ResultSet row) throws SQLException {
     var subject = row.getString("data").replaceAll(".*\"subject\": *\"(\\w*)\".*", "$1");
     return String.join("\t", row.getString("status"), subject, row.getString("expires_at"),
         row.getObject("expires_at").getClass().getSimpleName(), row.getObject("data").getClass().getSimpleName());
   }
 
   // What is after FROM, as JDBC's escape.
-  static String call(Connection db, String sql, String code) throws SQLException {
+  static ResultSet call(Connection db, String sql, String code) throws SQLException {
     return run(db.prepareCall("{call " + sql.replaceAll(".* FROM ", "") + "}"), code);
   }
-  static String fetchSize(Connection db, String sql, String code) throws SQLException {
+  static ResultSet fetchSize(Connection db, String sql, String code) throws SQLException {
     var statement = db.prepareStatement(sql);
     statement.setFetchSize(1);
     return run(statement, code);
   }
-  static String maxRows(Connection db, String sql, String code) throws SQLException {
+  static ResultSet maxRows(Connection db, String sql, String code) throws SQLException {
     var statement = db.prepareStatement(sql);
     statement.setMaxRows(1);
     return run(statement, code);
   }
-  static String transaction(Connection db, String sql, String code) throws SQLException {
+  static ResultSet transaction(Connection db, String sql, String code) throws SQLException {
     db.setAutoCommit(false);
     var row = run(db.prepareStatement(sql), code);
     db.createStatement().execute("INSERT INTO undone DEFAULT VALUES");
     db.rollback();
     return row;
   }
-  static String isolation(Connection db, String sql, String code) throws SQLException {
+  static ResultSet isolation(Connection db, String sql, String code) throws SQLException {
     db.setTransactionIsolation(Connection.TRANSACTION_SERIALIZABLE);
     return run(db.prepareStatement(sql), code);
   }
@@ -54,7 +57,9 @@ class WithJdbc {
     for (var order = orders.readLine(); order != null; order = orders.readLine()) {
       var words = order.split("\t");
       try (var db = DriverManager.getConnection(System.getenv("JDBC_URL"))) {
-        System.out.println(ways.get(words[0]).take(db, words[1], words[2]));
+        ResultSet row = null;
+        for (int i = 2; i < words.length; i++) row = ways.get(words[0]).take(db, words[1], words[i]);
+        System.out.println(saidOf(row));
       } catch (SQLException error) {
         System.out.println(error.getMessage().replace('\n', ' '));
       }

@@ -1,6 +1,7 @@
 """What the Python programs of this folder share. Such a program says its ways in one line. Then it reads orders, each a way, a
-statement and a code_hash, presents the code in this way, and says what it got: the status, the subject of the grant, the
-expiry, and the types of the expiry and of the grant. A way that is a transaction also runs WRITE, and rolls back."""
+statement and some hashes. It presents these codes in this way, one after the other on one connection, and says what it got for
+the last: the status, the subject of the grant, the expiry, and the types of the expiry and of the grant. A way that is a
+transaction also runs WRITE, and rolls back."""
 import json
 import sys
 
@@ -18,11 +19,11 @@ def said_of(row):
 
 
 def serve(ways):
-    """Each way is a function of the statement and the code_hash that gives a row."""
+    """Each way is a function of the statement and the hashes that gives a row."""
     print(*ways, sep="\t", flush=True)
     for order in sys.stdin:
-        way, sql, code = order.rstrip("\n").split("\t")
+        way, sql, *codes = order.rstrip("\n").split("\t")
         try:
-            print(said_of(ways[way](sql, code)), flush=True)
+            print(said_of(ways[way](sql, codes)), flush=True)
         except Exception as error:  # pylint: disable=broad-exception-caught
             print(f"{type(error).__name__}: {error}".replace("\n", " "), flush=True)

@@ -2,6 +2,7 @@
 const { getPrismaClient } = require('@prisma/client/runtime/client')
 const { PrismaPg } = require('@prisma/adapter-pg')
 const { version } = require('@prisma/client/package.json')
+const { withEach } = require('./orders.js')
 
 const PrismaClient = getPrismaClient({
   activeProvider: 'postgresql',
@@ -21,10 +22,10 @@ const PrismaClient = getPrismaClient({
 })
 
 // The way, on a connection of its own.
-exports.onItsOwn = way => async (text, code) => {
+exports.onItsOwn = way => async (text, codes) => {
   const db = new PrismaClient({ adapter: new PrismaPg({}) })
   try {
-    return await way(db, text, code)
+    return await withEach(codes, code => way(db, text, code))
   } finally {
     await db.$disconnect()
   }

@@ -5,15 +5,17 @@ import asyncpg
 from orders import WRITE, serve
 
 
-def on_its_own(way):
-    """The way, on a connection of its own."""
-    async def run(sql, code):
-        conn = await asyncpg.connect()
+def on_its_own(way, connect=asyncpg.connect):
+    """The way, on a connection or a pool of its own."""
+    async def run(sql, codes):
+        conn = await connect()
         try:
-            return await way(conn, sql, code)
+            for code in codes:
+                row = await way(conn, sql, code)
+            return row
         finally:
             await conn.close()
-    return lambda sql, code: asyncio.run(run(sql, code))
+    return lambda sql, codes: asyncio.run(run(sql, codes))
 
 
 async def fetch(conn, sql, code):
@@ -22,11 +24,6 @@ async def fetch(conn, sql, code):
 
 async def prepared(conn, sql, code):
     return (await (await conn.prepare(sql)).fetch(code))[0]
-
-
-async def pool(_, sql, code):
-    async with asyncpg.create_pool(min_size=1, max_size=1) as conns:
-        return (await conns.fetch(sql, code))[0]
 
 
 async def fetchrow(conn, sql, code):
@@ -48,7 +45,7 @@ async def transaction(conn, sql, code):
 
 serve({
     "connection.fetch()": on_its_own(fetch),
-    "pool.fetch()": on_its_own(pool),
+    "pool.fetch()": on_its_own(fetch, lambda: asyncpg.create_pool(min_size=1, max_size=1)),
     "prepare().fetch()": on_its_own(prepared),
     "fetchrow()": on_its_own(fetchrow),
     "fetchval()": on_its_own(fetchval),

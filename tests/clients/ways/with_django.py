@@ -44,11 +44,21 @@ def not_atomic(_):
 
 
 def of_request(address):
-    def run(*sql_and_code):
+    def way(*sql_and_code):
         global order
         order = sql_and_code
         Client(raise_request_exception=False).get(address)
         return got
+    return way
+
+
+def on_its_own(way):
+    """The way, on a connection of its own."""
+    def run(sql, codes):
+        connection.close()
+        for code in codes:
+            row = way(sql, code)
+        return row
     return run
 
 
@@ -60,8 +70,8 @@ settings.configure(
 django.setup()
 logging.disable()
 serve({
-    "the default": execute,
-    "a view with @transaction.non_atomic_requests": of_request("/not"),
-    "transaction.atomic()": atomic,
-    "a view with ATOMIC_REQUESTS": of_request("/atomic"),
+    "the default": on_its_own(execute),
+    "a view with @transaction.non_atomic_requests": on_its_own(of_request("/not")),
+    "transaction.atomic()": on_its_own(atomic),
+    "a view with ATOMIC_REQUESTS": on_its_own(of_request("/atomic")),
 })

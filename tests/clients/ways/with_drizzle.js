@@ -1,6 +1,6 @@
 // The ways of drizzle, over the driver that the argument names.
 const { sql } = require('drizzle-orm')
-const { WRITE, serve } = require('./orders.js')
+const { WRITE, serve, withEach } = require('./orders.js')
 
 const over = {
   pg: () => {
@@ -14,10 +14,10 @@ const over = {
 }[process.argv[2]]
 
 // The way, on a connection of its own. Rows of pg come in a result.
-const onItsOwn = way => async (text, code) => {
+const onItsOwn = way => async (text, codes) => {
   const { client, db } = over()
   try {
-    const taken = await way(db, text, code)
+    const taken = await withEach(codes, code => way(db, text, code))
     return (taken.rows ?? taken)[0]
   } finally {
     await client.end()

@@ -1,13 +1,13 @@
 // The ways of pg.
 const { Client, Pool } = require('pg')
-const { WRITE, serve } = require('./orders.js')
+const { WRITE, serve, withEach } = require('./orders.js')
 
 // The way, on a connection of its own.
-const onItsOwn = (way, options) => async (sql, code) => {
+const onItsOwn = (way, options) => async (sql, codes) => {
   const client = new Client(options)
   await client.connect()
   try {
-    return (await way(client, sql, code)).rows[0]
+    return (await withEach(codes, code => way(client, sql, code))).rows[0]
   } finally {
     await client.end()
   }
@@ -15,9 +15,9 @@ const onItsOwn = (way, options) => async (sql, code) => {
 // Its connection has the option pipeline: statements go out without waiting for the answers of those before them.
 const pipelined = way => onItsOwn(way, { pipeline: true })
 
-async function pool(sql, code) {
+async function pool(sql, codes) {
   const clients = new Pool()
-  const { rows: [row] } = await clients.query(sql, [code])
+  const { rows: [row] } = await withEach(codes, code => clients.query(sql, [code]))
   await clients.end()
   return row
 }

@@ -1,12 +1,12 @@
 // The ways of postgres.js.
 const postgres = require('postgres')
-const { WRITE, serve } = require('./orders.js')
+const { WRITE, serve, withEach } = require('./orders.js')
 
 // The way, on a connection of its own.
-const onItsOwn = (way, options) => async (text, code) => {
+const onItsOwn = (way, options) => async (text, codes) => {
   const sql = postgres({ max: 1, ...options })
   try {
-    return (await way(sql, text, code))[0]
+    return (await withEach(codes, code => way(sql, text, code)))[0]
   } finally {
     await sql.end()
   }

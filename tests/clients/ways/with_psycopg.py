@@ -3,11 +3,13 @@ import psycopg
 from orders import WRITE, serve
 
 
-def on_its_own(way):
-    """The way, on a connection of its own in autocommit."""
-    def run(sql, code):
-        with psycopg.connect("", autocommit=True) as conn:
-            return way(conn, sql, code)
+def on_its_own(way, autocommit=True):
+    """The way, on a connection of its own."""
+    def run(sql, codes):
+        with psycopg.connect("", autocommit=autocommit) as conn:
+            for code in codes:
+                row = way(conn, sql, code)
+        return row
     return run
 
 
@@ -23,11 +25,10 @@ def stream(conn, sql, code):
     return list(conn.cursor().stream(sql, [code]))[0]
 
 
-def default(sql, code):
-    conn = psycopg.connect("")
+def and_roll_back(conn, sql, code):
     row = execute(conn, sql, code)
     conn.execute(WRITE)
-    conn.close()
+    conn.rollback()
     return row
 
 
@@ -61,7 +62,7 @@ serve({
     "autocommit=True": on_its_own(execute),
     "ClientCursor": on_its_own(client_cursor),
     "cursor.stream()": on_its_own(stream),
-    "the default": default,
+    "the default": on_its_own(and_roll_back, autocommit=False),
     "connection.transaction()": on_its_own(transaction),
     "a named cursor": on_its_own(named_cursor),
     "first of a pipeline": on_its_own(first),

@@ -2,7 +2,7 @@
 import asyncio
 import sys
 
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
@@ -13,12 +13,18 @@ URL = f"postgresql+{DRIVER}://"
 
 
 def over_driver(way):
-    """The way with an engine; that of asyncpg runs beneath asyncio, as AsyncConnection.run_sync does it."""
-    async def run(sql, code):
-        return await greenlet_spawn(way, create_async_engine(URL, poolclass=NullPool).sync_engine, sql, code)
+    """The way with an engine of its own; that of asyncpg runs beneath asyncio, as AsyncConnection.run_sync does it."""
+    def run(engine, sql, codes):
+        for code in codes:
+            row = way(engine, sql, code)
+        engine.dispose()
+        return row
+
+    async def run_async(sql, codes):
+        return await greenlet_spawn(run, create_async_engine(URL).sync_engine, sql, codes)
     if DRIVER == "asyncpg":
-        return lambda sql, code: asyncio.run(run(sql, code))
-    return lambda sql, code: way(create_engine(URL, poolclass=NullPool), sql, code)
+        return lambda sql, codes: asyncio.run(run_async(sql, codes))
+    return lambda sql, codes: run(create_engine(URL), sql, codes)
 
 
 def execute(conn, sql, code):

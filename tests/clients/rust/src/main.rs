@@ -34,12 +34,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", ways.join("\t"));
     for order in stdin().lock().lines() {
         let order = order?;
-        let [way, sql, code] = order.split('\t').collect::<Vec<_>>()[..] else {
-            return Err("an order has three words".into());
+        let words: Vec<_> = order.split('\t').collect();
+        let [way, sql, codes @ ..] = &words[..] else {
+            return Err("an order has a way, a statement and codes".into());
         };
         let answer = match is_sqlx {
-            true => sqlx_ways::take(way, sql, code).await,
-            false => tokio_postgres_ways::take(way, sql, code).await,
+            true => sqlx_ways::take(way, sql, codes).await,
+            false => tokio_postgres_ways::take(way, sql, codes).await,
         };
         println!(
             "{}",
