@@ -54,7 +54,8 @@ EVERYWHERE = {
     "an expression of its column": ("SELECT 1", "SELECT status, data->>'subject' FROM {}"),
     "expanded": ("SELECT 1", "SELECT ({}).*"),
     "another client encoding": ("SET client_encoding = 'LATIN1'", "SELECT * FROM {}"),
-    "another isolation level": ("SET default_transaction_isolation = 'repeatable read'", "SELECT * FROM {}"),
+    "a higher isolation level": ("SET default_transaction_isolation = 'repeatable read'", "SELECT * FROM {}"),
+    "a lower isolation level": ("SET default_transaction_isolation = 'read uncommitted'", "SELECT * FROM {}"),
 }
 
 

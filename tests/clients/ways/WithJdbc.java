@@ -50,7 +50,7 @@ class WithJdbc {
     ways.put("setFetchSize in autocommit", WithJdbc::fetchSize);
     ways.put("setAutoCommit(false)", WithJdbc::transaction);
     ways.put("setMaxRows", WithJdbc::maxRows);
-    ways.put("setTransactionIsolation with a level above READ COMMITTED", WithJdbc::isolation);
+    ways.put("setTransactionIsolation with another level than READ COMMITTED", WithJdbc::isolation);
     System.setOut(new PrintStream(System.out, true, "UTF-8"));
     System.out.println(String.join("\t", ways.keySet()));
     var orders = new BufferedReader(new InputStreamReader(System.in, "UTF-8"));

@@ -34,10 +34,7 @@ pub async fn take(way: &str, sql: &str, codes: &[&str]) -> Answer {
 }
 
 async fn of_pool(pool: &PgPool, sql: &str, code: &str) -> Result<PgRow, Error> {
-    sqlx::query(sql)
-        .bind(code)
-        .fetch_one(pool)
-        .await
+    sqlx::query(sql).bind(code).fetch_one(pool).await
 }
 
 async fn row(db: &mut PgConnection, way: &str, sql: &str, code: &str) -> Result<PgRow, Error> {
