@@ -6,7 +6,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 unset RUST_BACKTRACE
 export CARGO_TERM_PROGRESS_WHEN=never LC_ALL=C.UTF-8
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
-export PATH="$ROOT/target/tools/bin:$PATH"
+export PATH="$ROOT/target/tools/bin:$ROOT/target/tools/sbin:$PATH"
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -6,6 +6,7 @@ cd "$ROOT"
 
 say "cargo fmt --check"
 cargo fmt --check
+cargo fmt --check --manifest-path tests/clients/rust/Cargo.toml
 scripts/declarations.sh
 say "cargo clippy for PostgreSQL $PG_MAJOR"
 cargo clippy --quiet --all-targets "${CARGO_FEATURES[@]}" -- -D warnings

@@ -12,6 +12,9 @@ need_packages() {
     "${missing[@]}" >/dev/null
 }
 
+# libraries PACKAGE…: the libraries that they need.
+libraries() { apt-cache depends "$@" | sed -n 's/^ *Depends: \(lib.*\)/\1/p' | sort -u; }
+
 # Programs whose packages would start a daemon.
 # unpack PROGRAM PACKAGE…: unpacks the packages into target/tools, unless there is such a program.
 unpack() {

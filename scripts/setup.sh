@@ -43,6 +43,11 @@ install_python_packages() {
   touch "$folder/installed"
 }
 
+build_rust_program() {
+  say "Building the Rust program of the tests in target/clients/rust"
+  CARGO_TARGET_DIR=$ROOT/target/clients/rust alive cargo build --quiet --locked --manifest-path "$ROOT/tests/clients/rust/Cargo.toml"
+}
+
 command -v cargo >/dev/null || die "cargo is missing: install a Rust toolchain (https://rustup.rs) first"
 
 need_packages build-essential pkg-config libclang-dev
@@ -61,9 +66,14 @@ if [ "${1:-}" = --tests ]; then
     want_package "postgresql-$PG_MAJOR-repack"
   fi
   unpack prometheus-postgres-exporter prometheus-postgres-exporter
+  unpack pgbouncer pgbouncer
+  unpack pgpool pgpool2
+  mapfile -t needed < <(libraries pgbouncer pgpool2)
+  need_packages "${needed[@]}"
   install_first_version
   # Other sources' Node.js brings npm along and conflicts with Debian's.
   command -v npm >/dev/null || need_packages nodejs npm
   install_node_packages
   install_python_packages
+  build_rust_program
 fi

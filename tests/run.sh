@@ -119,10 +119,11 @@ client_tests() {
 }
 
 clients() {
-  client_tests clients "" "$ROOT"/tests/clients/{docs,ways,race,cycles,undo,memory,exporter,adapters,attesto}.py \
-    "$ROOT"/tests/clients/oidc_{adapter,requests}.mjs
+  local folder=$ROOT/tests/clients
+  client_tests clients "" "$folder"/{docs,ways,poolers,pooled_sessions,race,cycles,undo,memory,exporter,adapters,attesto}.py \
+    "$folder"/oidc_{adapter,requests}.mjs
   client_tests preloaded "shared_preload_libraries = 'attesto_codes'" \
-    "$ROOT"/tests/clients/{race,undo,exporter}.py
+    "$folder"/{race,undo,exporter}.py
 }
 
 [ $# -gt 0 ] || set -- unit regress isolation recovery clients

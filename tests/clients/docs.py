@@ -32,6 +32,8 @@ PROGRAMS = {
     "sh redeem": ("psql", "redeem.sh", ["bash"]),
     "js redeem": ("Node", "redeem.js", ["node"]),
     "python redeem": ("Python", "redeem.py", [sys.executable]),
+    "python django": ("Django", "sketch.py", [str(ROOT / "target/clients/python/bin/python"),
+                                              str(ROOT / "tests/clients/django_sketch.py")]),
     "java redeem": ("Java", "Redeem.java", ["java", "-cp", POSTGRESQL_JAR]),
 }
 # RFC 7636, appendix B.
@@ -121,8 +123,9 @@ class Program:
         self.environment = {**os.environ, "PGDATABASE": words["dbname"], "JDBC_URL": url}
 
     def lines(self):
-        """How many lines issue and redeem have, without blank ones and lone braces."""
-        text = re.search(r"^[^\n]*\bissue\(.*?(?=^ *\S+ The command line)", self.text, re.DOTALL | re.MULTILINE)[0]
+        """How many lines issue and redeem have, or the whole sketch, without blank ones and lone braces."""
+        program = re.search(r"^[^\n]*\bissue\(.*?(?=^ *\S+ The command line)", self.text, re.DOTALL | re.MULTILINE)
+        text = program[0] if program else self.text
         return len(re.findall(r"^.*\w.*$", re.sub(r"^SQL$", "", text, flags=re.MULTILINE), re.MULTILINE))
 
     def code(self, case, lifetime=600, **changes):

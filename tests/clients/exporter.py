@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from harness import Tap, database, until
+from harness import Tap, database, free_port, listens, until
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 # What becomes of each column of code_stats().
@@ -168,22 +167,11 @@ def role_of_readme(conn):
         conn.execute(f"DROP ROLE {role}")
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
 def no_collectors_of_its_own():
     """The flags of contrib/README.md: these collectors ask later majors for columns that are elsewhere."""
     usage = subprocess.run(["prometheus-postgres-exporter", "--help"], capture_output=True, text=True)
     known = re.findall(r"collector\.(\w+)", usage.stdout + usage.stderr)
     return [f"--no-collector.{name}" for name in ("bgwriter", "wal") if name in known]
-
-
-def listens(port):
-    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-        return True
-    return False
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What the client tests share: TAP lines, a database of their own, and waiting for an event."""
 import contextlib
+import socket
 import sys
 import time
 
@@ -50,3 +51,14 @@ def until(condition, seconds=30):
         if time.monotonic() > deadline:
             raise TimeoutError("what the test waits for did not happen")
         time.sleep(0.01)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def listens(port):
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False

@@ -1,211 +1,208 @@
 #!/usr/bin/python3
-"""What docs/clients.md calls quick commits with its own statement, and what it calls slow needs a worker: with
-take_in_transaction = refuse the first answers, and the second raises 25001."""
+"""The table of drivers in docs/clients.md is so. Each word of its cells is a way to present a code, which the program of that
+driver in ways/ or rust/ goes: the counters of code_stats() say whether the statement itself or a worker has committed the spend.
+Each way answers the grant, and a second presentation gets nothing, also where the way has ended with a ROLLBACK."""
+import contextlib
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
-import tempfile
+import threading
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from harness import Tap, database
+from harness import Tap, database, until
 
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/clients.md"
+WAYS = ROOT / "tests/clients/ways"
+BUILT = ROOT / "target/clients"
+DEBIAN, PYPI = sys.executable, str(BUILT / "python/bin/python")
 # The call of each presentation, with {} for the hash of the code.
 CALLS = {"code_take": "code_take({})", "code_redeem": "code_redeem({}, 'c', 'r')"}
-OPTIONS = "-c attesto_codes.take_in_transaction=refuse"
-GRANT = json.dumps({"client_id": "c", "subject": "s", "redirect_uri": "r"})
-POSTGRESQL_JAR = "/usr/share/java/postgresql.jar"
-
-
-def autocommit(conn, call, code):
-    return conn.execute(f"SELECT * FROM {call}", [code]).fetchone()
-
-
-def some_columns(conn, call, code):
-    return conn.execute(f"SELECT status, data FROM {call}", [code]).fetchone()
-
-
-def client_side_binding(conn, call, code):
-    return psycopg.ClientCursor(conn).execute(f"SELECT * FROM {call}", [code]).fetchone()
-
-
-def stream(conn, call, code):
-    return next(iter(list(conn.cursor().stream(f"SELECT * FROM {call}", [code]))))
-
-
-def first_of_pipeline(conn, call, code):
-    with conn.pipeline():
-        taken = conn.execute(f"SELECT * FROM {call}", [code])
-        conn.execute("SELECT 1")
-    return taken.fetchone()
-
-
-def transaction(conn, call, code):
-    with conn.transaction():
-        return autocommit(conn, call, code)
-
-
-def no_autocommit(conn, call, code):
-    conn.autocommit = False
-    return autocommit(conn, call, code)
-
-
-def later_in_pipeline(conn, call, code):
-    with conn.pipeline():
-        conn.execute("SELECT 1")
-        taken = conn.execute(f"SELECT * FROM {call}", [code])
-    return taken.fetchone()
-
-
-def named_cursor(conn, call, code):
-    with conn.cursor("named", withhold=True) as cursor:
-        return cursor.execute(f"SELECT * FROM {call}", [code]).fetchone()
-
-
-def expanded(conn, call, code):
-    return conn.execute(f"SELECT ({call}).*", [code]).fetchone()
-
-
-def expression(conn, call, code):
-    return conn.execute(f"SELECT status, data->>'subject' FROM {call}", [code]).fetchone()
-
-
-def other_encoding(conn, call, code):
-    conn.execute("SET client_encoding = 'LATIN1'")
-    return autocommit(conn, call, code)
-
-
-def other_isolation(conn, call, code):
-    conn.execute("SET default_transaction_isolation = 'repeatable read'")
-    return autocommit(conn, call, code)
-
-
-QUICK = [autocommit, some_columns, client_side_binding, stream, first_of_pipeline]
-SLOW = [transaction, no_autocommit, later_in_pipeline, named_cursor, expanded, expression, other_encoding, other_isolation]
-
-# Options of psql, and what it reads. CALL is the presentation.
-PSQL = {
-    "quick": [([], "SELECT status FROM CALL;"),
-              ([], "SELECT * FROM CALL \\gset\n\\echo :status")],
-    "slow": [([], "BEGIN; SELECT status FROM CALL;"),
-             (["--single-transaction"], "SELECT status FROM CALL;"),
-             (["-v", "AUTOCOMMIT=off"], "SELECT status FROM CALL;"),
-             (["-v", "FETCH_COUNT=1"], "SELECT status FROM CALL;"),
-             ([], "SELECT 'ok' WHERE false \\; SELECT status FROM CALL;")],
+COLUMNS = "status, data, expires_at"
+# What is presented before on the connection. After so many a driver has prepared the statement, and PostgreSQL may plan it
+# for all parameters at once.
+BEFORE = {"on a new connection": [], "after a dozen others": ["nobody's"] * 12}
+GRANT = json.dumps({"client_id": "c", "subject": "alice", "redirect_uri": "r"})
+EXPIRES_AT = 4102444800
+# What each driver of the table writes for a parameter, and its programs.
+DRIVERS = {
+    "psql": (":'code'", {"": [DEBIAN, WAYS / "with_psql.py"]}),
+    "psycopg 3": ("%s", {" of Debian": [DEBIAN, WAYS / "with_psycopg.py"], " of PyPI": [PYPI, WAYS / "with_psycopg.py"]}),
+    "asyncpg": ("$1", {"": [PYPI, WAYS / "with_asyncpg.py"]}),
+    "SQLAlchemy 2": (":code", {f" with {driver}": [PYPI, WAYS / "with_sqlalchemy.py", driver]
+                               for driver in ("psycopg", "asyncpg")}),
+    "Django 5": ("%s", {"": [PYPI, WAYS / "with_django.py"]}),
+    "pg": ("$1", {"": ["node", WAYS / "with_pg.js"]}),
+    "postgres.js": ("$1", {"": ["node", WAYS / "with_postgres.js"]}),
+    "drizzle": ("$1", {f" with {driver}": ["node", WAYS / "with_drizzle.js", driver] for driver in ("pg", "postgres.js")}),
+    "Prisma 7": ("$1", {"": ["node", WAYS / "with_prisma.js"]}),
+    "JDBC": ("?", {"": ["java", "-cp", "/usr/share/java/postgresql.jar", WAYS / "WithJdbc.java"]}),
+    "tokio-postgres": ("$1", {"": [BUILT / "rust/debug/ways", "tokio-postgres"]}),
+    "sqlx": ("$1", {"": [BUILT / "rust/debug/ways", "sqlx"]}),
+}
+# What the column on pipelining says, and how the first statement of a pipeline and a later one then go.
+PIPELINING = {"–": [], "all are quick": ["quick", "quick"], "the first is quick, later ones are slow": ["quick", "slow"]}
+IN_PIPELINE = ["first of a pipeline", "later in a pipeline"]
+# What makes a presentation slow with every driver: what is set before, and the statement.
+EVERYWHERE = {
+    "an expression of its column": ("SELECT 1", "SELECT status, data->>'subject' FROM {}"),
+    "expanded": ("SELECT 1", "SELECT ({}).*"),
+    "another client encoding": ("SET client_encoding = 'LATIN1'", "SELECT * FROM {}"),
+    "a higher isolation level": ("SET default_transaction_isolation = 'repeatable read'", "SELECT * FROM {}"),
+    "a lower isolation level": ("SET default_transaction_isolation = 'read uncommitted'", "SELECT * FROM {}"),
 }
 
-# Each prints a line for each way: whether it is quick, and its name. The code follows from the name.
-NODE = """
-const { Client, Pool } = require('pg')
-const take = process.env.TAKE
-async function way(name, work) {
-  const db = new Client()
-  await db.connect()
-  const said = await work(db, `node ${name}`).then(() => 'quick', error => error.code === '25001' ? 'slow' : error.message)
-  console.log(`${said}: ${name}`)
-}
-async function main() {
-  await way('query', (db, code) => db.query(take, [code]))
-  await way('named query', (db, code) => db.query({ name: 'take', text: take, values: [code] }))
-  await way('pool.query', (db, code) => new Pool().query(take, [code]))
-  await way('BEGIN', async (db, code) => { await db.query('BEGIN'); await db.query(take, [code]) })
-  await way('rows', (db, code) => db.query({ text: take, values: [code], rows: 1 }))
-  process.exit()
-}
-main()
-"""
-NODE_SAYS = ["quick: query", "quick: named query", "quick: pool.query", "slow: BEGIN", "slow: rows"]
 
-JAVA = """
-import java.sql.*;
-class Ways {
-  interface Way { void take(Connection db, String code) throws SQLException; }
-  static final String CALL = System.getenv("CALL"), TAKE = "SELECT * FROM " + CALL;
-  static void run(PreparedStatement statement, String code) throws SQLException {
-    statement.setString(1, code);
-    if (!statement.executeQuery().next()) throw new SQLException("no row");
-  }
-  static void way(String name, Way way) throws SQLException {
-    var said = "quick";
-    try (var db = DriverManager.getConnection(System.getenv("JDBC_URL"))) {
-      way.take(db, "java " + name);
-    } catch (SQLException error) {
-      said = "25001".equals(error.getSQLState()) ? "slow" : error.getMessage();
-    }
-    System.out.println(said + ": " + name);
-  }
-  public static void main(String[] none) throws SQLException {
-    way("autocommit", (db, code) -> run(db.prepareStatement(TAKE), code));
-    way("call", (db, code) -> run(db.prepareCall("{call " + CALL + "}"), code));
-    way("setFetchSize", (db, code) -> { var take = db.prepareStatement(TAKE); take.setFetchSize(1); run(take, code); });
-    way("setAutoCommit", (db, code) -> { db.setAutoCommit(false); run(db.prepareStatement(TAKE), code); });
-    way("setMaxRows", (db, code) -> { var take = db.prepareStatement(TAKE); take.setMaxRows(1); run(take, code); });
-    way("setTransactionIsolation", (db, code) -> {
-      db.setTransactionIsolation(Connection.TRANSACTION_SERIALIZABLE); run(db.prepareStatement(TAKE), code); });
-  }
-}
-"""
-JAVA_SAYS = ["quick: autocommit", "quick: call", "quick: setFetchSize", "slow: setAutoCommit", "slow: setMaxRows",
-             "slow: setTransactionIsolation"]
+def table():
+    """Its rows: the driver, its ways with the speed of each, and its types."""
+    section = PAGE.read_text().split("\n### The drivers\n")[1].split("\n## ")[0].replace("`", "")
+    for line in re.findall(r"^\|.*\|$", section, re.MULTILINE)[2:]:
+        driver, quick, slow, pipelining, *types = [cell.strip() for cell in line.split("|")[1:-1]]
+        speeds = {way: speed for speed, cell in [("quick", quick), ("slow", slow)] for way in cell.split("<br>")}
+        yield driver, speeds | dict(zip(IN_PIPELINE, PIPELINING[pipelining])), types
+
+
+class Program:
+    """A program that takes orders; see ways/orders.py."""
+
+    def __init__(self, command, dsn):
+        words = conninfo_to_dict(dsn)
+        url = "jdbc:postgresql://{host}:{port}/{dbname}?user={user}".format(**words)
+        self.process = subprocess.Popen(command, env={**os.environ, "PGDATABASE": words["dbname"], "DSN": dsn, "JDBC_URL": url},
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True, bufsize=1)
+        self.ways = self.line()
+
+    def line(self):
+        """The words of its next line; none if it does not answer."""
+        watch = threading.Timer(60, self.process.kill)
+        watch.start()
+        words = self.process.stdout.readline().rstrip("\n").split("\t")
+        watch.cancel()
+        return words
+
+    def take(self, way, sql, *codes):
+        with contextlib.suppress(BrokenPipeError):
+            print(way, sql, *codes, sep="\t", file=self.process.stdin, flush=True)
+        return self.line()
+
+    def close(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+
+
+class Counters:
+    """Says how the spends since it was asked last were committed."""
+
+    def __init__(self, db):
+        self.db = db
+        # Without preload the first worker makes the counters.
+        put(db, "the first")
+        with db.transaction():
+            again(db, "the first")
+        until(lambda: None not in self.read())
+        self.seen = self.read()
+
+    def read(self):
+        return self.db.execute("""SELECT spends_statement, spends_oneshot + spends_resident, spends_joined
+                                  FROM code_stats()""").fetchone()
+
+    def speeds(self):
+        before, self.seen = self.seen, self.read()
+        names = ["quick", "slow", "joined"]
+        return [name for name, old, new in zip(names, before, self.seen) for _ in range(new - old)]
 
 
 def put(db, code):
-    db.execute("SELECT code_put(%s, %s, 4102444800)", [code, GRANT])
+    db.execute("SELECT code_put(%s, %s, %s)", [code, GRANT, EXPIRES_AT])
 
 
-def of_python(tap, dsn, db, name, call):
-    for speed, ways in [("quick", QUICK), ("slow", SLOW)]:
-        for way in ways:
-            code = f"psycopg {name} {way.__name__}"
+def again(db, code):
+    return db.execute("SELECT status FROM code_take(%s)", [code]).fetchone()[0]
+
+
+def undone(db):
+    """How many writes beside a presentation were made, and how many are left."""
+    return db.execute("""SELECT CASE WHEN is_called THEN last_value ELSE 0 END, (SELECT count(*) FROM undone)
+                         FROM undone_id_seq""").fetchone()
+
+
+def of_driver(tap, db, counters, name, speeds, types, placeholder, program):
+    """Goes all ways of a driver."""
+    tap.equal(sorted(program.ways), sorted(speeds), f"{name}: the table has the ways that are tested")
+    if sorted(program.ways) != sorted(speeds):
+        return
+    db.execute("TRUNCATE undone")
+    writes, _ = undone(db)
+    for (call, text), (when, before), (way, speed) in itertools.product(CALLS.items(), BEFORE.items(), speeds.items()):
+        case = f"{name}: {call}, {way}, {when}"
+        put(db, case)
+        counters.speeds()
+        got = program.take(way, f"SELECT {COLUMNS} FROM {text.format(placeholder)}", *before, case)
+        # Where a way gets no more than one column, the answer is the status alone.
+        wanted = ["ok", "alice", str(EXPIRES_AT), *types][:max(1, len(got))]
+        tap.equal((got, counters.speeds()), (wanted, [speed]), f"{case}: is {speed}, and answers the grant")
+        tap.equal(again(db, case), "error", f"{case}: nobody gets the code again")
+    tap.equal((undone(db)[0] > writes, undone(db)[1]), (True, 0), f"{name}: its transactions were rolled back")
+
+
+def with_every_driver(tap, db, dsn, counters):
+    for call, text in CALLS.items():
+        for name, (setting, statement) in EVERYWHERE.items():
+            code = f"{call}, {name}"
             put(db, code)
-            try:
-                with psycopg.connect(dsn, autocommit=True, options=OPTIONS) as conn:
-                    got = "quick" if way(conn, call.format("%s"), code)[0] == "ok" else "another answer"
-            except psycopg.errors.ActiveSqlTransaction:
-                got = "slow"
-            tap.equal(got, speed, f"psycopg: {name}, {way.__name__} is {speed}")
+            counters.speeds()
+            with psycopg.connect(dsn, autocommit=True) as conn:
+                conn.execute(setting)
+                row = conn.execute(statement.format(text.format("%s")), [code]).fetchone()
+            tap.equal((row[0], counters.speeds()), ("ok", ["slow"]), f"with every driver: {call}, {name}: is slow")
 
 
-def of_psql(tap, dsn, db, name, call):
-    for speed, ways in PSQL.items():
-        for options, script in ways:
-            script = script.replace("CALL", call.format(":'code'"))
-            code = f"psql {options} {script}"
-            put(db, code)
-            said = subprocess.run(["psql", "-X", "-q", "-A", "-t", *options, "-v", "VERBOSITY=sqlstate", "-v", f"code={code}", "-f", "-", dsn],
-                                  env={**os.environ, "PGOPTIONS": OPTIONS}, input=script, text=True, timeout=60, check=False,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
-            got = "quick" if said == "ok\n" else "slow" if "ERROR:  25001" in said else said
-            tap.equal(got, speed, f"psql: {' '.join([*options, script.splitlines()[0]])} is {speed}")
+def void_with_prisma(tap, db, dsn):
+    """code_put returns void, which $queryRaw does not know."""
+    with contextlib.closing(Program(["node", WAYS / "void_with_prisma.js"], dsn)) as program:
+        for way, wanted in [("$queryRaw", "column of type 'void'"), ("$executeRaw", "ok")]:
+            said = program.take(way, f"SELECT code_put($1, '{GRANT}', {EXPIRES_AT})", way)
+            tap.ok(wanted in said[0], f"Prisma 7: code_put with {way}: {wanted}")
+            tap.equal(again(db, way), "ok", f"Prisma 7: code_put with {way}: the code is stored")
 
 
-def of_program(tap, dsn, db, call, name, file, text, command, wanted):
-    for line in wanted:
-        put(db, f"{name} {line.split(': ')[1]}")
-    words = conninfo_to_dict(dsn)
-    url = "jdbc:postgresql://{host}:{port}/{dbname}?user={user}&options=".format(**words) + OPTIONS.replace(" ", "%20").replace("=", "%3D")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, file)
-        path.write_text(text)
-        said = subprocess.run([*command, path], env={**os.environ, "PGDATABASE": words["dbname"], "PGOPTIONS": OPTIONS, "JDBC_URL": url,
-                                                          "CALL": call, "TAKE": f"SELECT * FROM {call}"},
-                              text=True, timeout=120, check=False, stdout=subprocess.PIPE, stderr=sys.stderr).stdout.splitlines()
-    for number, line in enumerate(wanted):
-        tap.equal(said[number] if number < len(said) else None, line, f"{name}: {line}")
+def refused(tap, db, dsn, counters):
+    """A test environment can have what is slow refused."""
+    options = "-c attesto_codes.take_in_transaction=refuse"
+    put(db, "refused")
+    with psycopg.connect(dsn, options=options) as conn:
+        try:
+            got = again(conn, "refused")
+        except psycopg.Error as error:
+            got = error.sqlstate
+    tap.equal(got, "25001", "with take_in_transaction = refuse the slow way raises 25001")
+    counters.speeds()
+    with psycopg.connect(dsn, options=options, autocommit=True) as conn:
+        tap.equal((again(conn, "refused"), counters.speeds()), ("ok", ["quick"]), "and the code stays live for the quick way")
 
 
 def main():
     tap = Tap()
-    with database("ways", "CREATE EXTENSION attesto_codes") as dsn, psycopg.connect(dsn, autocommit=True) as db:
-        for name, call in CALLS.items():
-            of_python(tap, dsn, db, name, call)
-            of_psql(tap, dsn, db, name, call)
-            of_program(tap, dsn, db, call.format("$1"), "node", "ways.js", NODE, ["node"], NODE_SAYS)
-            of_program(tap, dsn, db, call.format("?"), "java", "Ways.java", JAVA, ["java", "-cp", POSTGRESQL_JAR], JAVA_SAYS)
-            db.execute("TRUNCATE authorizations")
+    with database("ways", "CREATE EXTENSION attesto_codes; CREATE TABLE undone (id serial)") as dsn, \
+            psycopg.connect(dsn, autocommit=True) as db:
+        counters = Counters(db)
+        with_every_driver(tap, db, dsn, counters)
+        refused(tap, db, dsn, counters)
+        void_with_prisma(tap, db, dsn)
+        rows = list(table())
+        tap.equal([driver for driver, *_ in rows], list(DRIVERS), "the table has the drivers that are tested")
+        for driver, speeds, types in rows:
+            placeholder, programs = DRIVERS[driver]
+            for which, command in programs.items():
+                with contextlib.closing(Program(command, dsn)) as program:
+                    of_driver(tap, db, counters, driver + which, speeds, types, placeholder, program)
     tap.done()
 
 
