@@ -120,6 +120,8 @@ clients() {
   client_tests clients "" "$ROOT"/tests/clients/{docs,ways,race,cycles,undo,memory,exporter}.py
   client_tests preloaded "shared_preload_libraries = 'attesto_codes'" \
     "$ROOT"/tests/clients/{race,undo,exporter}.py
+  client_tests sharded "shared_preload_libraries = 'attesto_codes'
+max_connections = 500" "$ROOT"/tests/clients/{sharded,sharded_race,sharded_undo}.py
 }
 
 [ $# -gt 0 ] || set -- unit regress isolation recovery clients

@@ -91,9 +91,9 @@ CREATE FUNCTION shards.writing(code_hash text, object jsonb) RETURNS SETOF integ
 BEGIN ATOMIC
   SELECT CASE
     WHEN current_setting('transaction_read_only')::boolean THEN shards.refuse_read_only()
-    WHEN object->>'family_id' IS NULL OR shards.partition(object->>'family_id') = shards.partition(code_hash)
-      THEN shards.partition(code_hash)
-    ELSE shards.refuse_family() END;
+    WHEN jsonb_typeof(object->'family_id') = 'string' AND shards.partition(object->>'family_id') <> shards.partition(code_hash)
+      THEN shards.refuse_family()
+    ELSE shards.partition(code_hash) END;
 END;
 
 -- The functions of the extension that are about one name: a code or a family. Each calls its namesake on the shard of that name.
