@@ -7,8 +7,8 @@
 
 passed=0 failed=0
 work=$(work_folder test)
-cp -r "$ROOT/tests" "$work/tests"
-is_root && chown -R postgres "$work/tests"
+cp -r "$ROOT/tests" "$ROOT/contrib" "$work"
+is_root && chown -R postgres "$work/tests" "$work/contrib"
 server=$work
 trap 'cluster_stop "$server"; if [ $failed = 0 ]; then rm -rf "$work"; else echo "kept: $work"; fi' EXIT
 
