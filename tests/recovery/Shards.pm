@@ -9,9 +9,10 @@ use FindBin;
 use IPC::Run;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(need_plproxy new_shard new_proxy at map_half start_clients stop_clients);
+our @EXPORT = qw(need_plproxy new_shard new_proxy at crash start_again start_clients stop_clients);
 
 my $contrib = "$FindBin::Bin/../../contrib/plproxy";
 
@@ -29,7 +30,7 @@ sub need_plproxy
 sub new_shard
 {
 	my ($name, @conf) = @_;
-	my $node = new_primary($name, 'max_connections = 60', 'max_worker_processes = 16', @conf);
+	my $node = new_primary($name, 'max_connections = 60', 'max_worker_processes = 16', 'restart_after_crash = on', @conf);
 	$node->safe_psql('postgres', 'CREATE DATABASE codes_1');
 	$node->safe_psql('codes_1', 'CREATE EXTENSION attesto_codes');
 	return $node;
@@ -58,11 +59,40 @@ sub new_proxy
 	return $node;
 }
 
+sub wait_until
+{
+	my ($what, $is_so) = @_;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return if $is_so->();
+		select undef, undef, undef, 0.1;
+	}
+	die "$what: this did not happen";
+}
+
+# Kills the postmaster with SIGKILL.
+sub crash
+{
+	my ($node) = @_;
+	my $pid = $node->{_pid};
+	$node->kill9;
+	wait_until('the postmaster is gone', sub { !kill 0, $pid });
+	return;
+}
+
+# A server starts when the last process of the one that crashed has seen that.
+sub start_again
+{
+	my ($node) = @_;
+	wait_until('the server starts', sub { $node->start(fail_ok => 1) });
+	return;
+}
+
 # Clients at these proxies.
 sub start_clients
 {
-	my %clients = (in => '', out => '');
-	$clients{run} = IPC::Run::start([ "$FindBin::Bin/shards.py", map { $_->connstr('postgres') } @_ ], '<', \$clients{in}, '>', \$clients{out});
+	my %clients = (out => '');
+	$clients{run} = IPC::Run::start([ "$FindBin::Bin/shards.py", map { $_->connstr('postgres') } @_ ], '>', \$clients{out});
 	IPC::Run::pump($clients{run}) until $clients{out} =~ /running\n/;
 	return \%clients;
 }
@@ -71,6 +101,8 @@ sub start_clients
 sub stop_clients
 {
 	my ($clients, $what) = @_;
+	# A server that was started meanwhile has inherited our pipes.
+	$clients->{run}->signal('TERM');
 	IPC::Run::finish($clients->{run}) or die 'the clients failed';
 	my $report = decode_json($clients->{out} =~ s/^running\n//r);
 	note(encode_json($report));

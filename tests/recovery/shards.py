@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Clients of a sharded store, until the standard input ends; then every code is presented once more.
+"""Clients of a sharded store, until SIGTERM; then every code is presented once more.
 
 shards.py PROXY … prints one JSON object: how many codes were issued and redeemed, which were redeemed twice or lost, which reuse was
 missed, the errors, and the longest call. A code whose presentation failed with an error may be spent, and is not lost.
@@ -7,6 +7,7 @@ missed, the errors, and the longest call. A code whose presentation failed with 
 import hashlib
 import json
 import random
+import signal
 import sys
 import threading
 import time
@@ -94,12 +95,12 @@ class Client:
 def main():
     report = {"issued": 0, "redeemed": 0, "twice": [], "lost": [], "missed": [], "errors": Counter(), "longest": 0}
     stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     clients = [Client(sys.argv[1:], report) for _ in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS) as threads:
         runs = [threads.submit(client.run, stop) for client in clients]
         print("running", flush=True)
-        sys.stdin.read()
-        stop.set()
+        stop.wait()
         for run in runs:
             run.result()
         list(threads.map(Client.finish, clients))

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# scale.sh: what one redemption costs, in processor time, WAL, flushes, packets and bytes, straight to a shard, and through a proxy over
+# 1, 2, 4 and 8 shards. Each server has a network namespace and an address of its own. Needs root, and PL/Proxy. Writes a part of
+# RESULTS.md; the raw figures stay in target/scale.tsv. README.md says what it means.
+. "$(dirname "$0")/../scripts/env.sh"
+. "$ROOT/bench/common.sh"
+
+SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-5} CLIENTS=${CLIENTS:-8} REDEMPTIONS=${REDEMPTIONS:-20000}
+RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
+RAW=$ROOT/target/scale.tsv
+TITLE="Redemptions over shards"
+
+is_root || die "network namespaces need root"
+[ -e "$("$PG_CONFIG" --sharedir)/extension/plproxy.control" ] || die "there is no PL/Proxy: scripts/setup.sh --tests installs it"
+work=$(work_folder scale)
+: >"$RAW"
+
+# The network: a bridge, and for each server a namespace with a cable to it.
+BRIDGE=as$$
+NET=10.$((100 + RANDOM % 100)).$((RANDOM % 256))
+declare -a SERVERS=()
+ip link add "$BRIDGE" type bridge
+ip address add "$NET.254/24" dev "$BRIDGE"
+ip link set "$BRIDGE" up
+
+in_namespace() { local name=$1; shift; ip netns exec "$BRIDGE-$name" "$@"; }
+
+plug() {
+  local name=$1 address=$2
+  ip netns add "$BRIDGE-$name"
+  ip link add "$BRIDGE.$address" type veth peer name eth0 netns "$BRIDGE-$name"
+  ip link set "$BRIDGE.$address" master "$BRIDGE" up
+  in_namespace "$name" ip address add "$NET.$address/24" dev eth0
+  in_namespace "$name" ip link set eth0 up
+  in_namespace "$name" ip link set lo up
+}
+
+cleanup() {
+  local name
+  for name in "${SERVERS[@]}"; do
+    as_postgres "$PG_BIN/pg_ctl" -D "$work/$name" -m immediate -w -s stop || true
+    ip netns delete "$BRIDGE-$name"
+  done
+  ip link delete "$BRIDGE"
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+# serve NAME ADDRESS: a server there, on the usual port.
+serve() {
+  plug "$1" "$2"
+  SERVERS+=("$1")
+  as_postgres cp -r "$work/template" "$work/$1"
+  in_namespace "$1" runuser -u postgres -- "$PG_BIN/pg_ctl" -D "$work/$1" -l "$work/$1.log" -w -s \
+    -o "-c listen_addresses=$NET.$2 -c unix_socket_directories=$work/$1" start >/dev/null
+}
+
+# The address of a server, and a query to it.
+declare -A ADDRESS=([proxy]=100)
+at() { query -h "$NET.${ADDRESS[$1]}" -p 5432 -U postgres -d postgres "${@:2}"; }
+
+as_postgres "$PG_BIN/initdb" -D "$work/template" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >"$work/initdb.log"
+echo "host all all $NET.0/24 trust" | as_postgres tee -a "$work/template/pg_hba.conf" >/dev/null
+printf '%s\n' "max_connections = 60" "attesto_codes.sweep_interval = 0" "autovacuum = off" |
+  as_postgres tee -a "$work/template/postgresql.conf" >/dev/null
+most=$(tr ' ' '\n' <<<"$SHARDS" | sort -n | tail -1)
+say "Starting $most shards and a proxy, each in a network namespace"
+for ((shard = 1; shard <= most; shard++)); do
+  ADDRESS[shard$shard]=$shard
+  serve "shard$shard" "$shard"
+  at "shard$shard" -c "CREATE EXTENSION attesto_codes"
+done
+serve proxy "${ADDRESS[proxy]}"
+at proxy -1 -f "$ROOT/contrib/plproxy/proxy.sql" >/dev/null
+
+# cpu NAME: microseconds of processor that a server and its children have used.
+cpu() {
+  local postmaster tick=$((1000000 / $(getconf CLK_TCK))) process
+  postmaster=$(head -1 "$work/$1/postmaster.pid")
+  { cat "/proc/$postmaster/stat"
+    for process in $(pgrep -P "$postmaster"); do cat "/proc/$process/stat" 2>/dev/null || true; done
+  } | sed 's/^.*) //' | awk -v tick="$tick" '{sum += $12 + $13 + $14 + $15} END {printf "%d", sum * tick}'
+}
+
+# used NAME: processor, WAL, flushes, packets and bytes of one server so far. What its sessions did counts when they have ended.
+used() {
+  until [ "$(at "$1" -c "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")" = 1 ]; do sleep 0.1; done
+  local card=/sys/class/net/eth0/statistics
+  printf '%s %s %s %s\n' "$(cpu "$1")" "$(at "$1" -F ' ' -c "SELECT pg_current_wal_insert_lsn() - '0/0', wal_sync FROM pg_stat_wal")" \
+    "$(in_namespace "$1" cat $card/rx_packets $card/tx_packets | awk '{sum += $1} END {printf "%d", sum}')" \
+    "$(in_namespace "$1" cat $card/rx_bytes $card/tx_bytes | awk '{sum += $1} END {printf "%d", sum}')"
+}
+
+# shards_used N: the sum over the first N.
+shards_used() {
+  local shard
+  for ((shard = 1; shard <= $1; shard++)); do used "shard$shard"; done |
+    awk '{for (i = 1; i <= NF; i++) sum[i] += $i} END {printf "%d %d %d %d %d", sum[1], sum[2], sum[3], sum[4], sum[5]}'
+}
+
+name_shards() {
+  at proxy -c "UPDATE shards.map SET connection = format('host=$NET.%s dbname=postgres', partition % $1 + 1)"
+}
+
+# run TARGET SCRIPT: every client's part of the redemptions, or of their codes, at a server.
+run() {
+  PGHOST=$NET.${ADDRESS[$1]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres \
+    load "scale.$2" prepared "$CLIENTS" -t $((REDEMPTIONS / CLIENTS)) -D n=0
+}
+
+empty() {
+  local shard
+  for ((shard = 1; shard <= most; shard++)); do
+    at "shard$shard" -c "TRUNCATE authorizations, authorization_revoked_families, authorization_access_tokens" -c CHECKPOINT
+  done
+}
+
+# round TARGET N: one line of RAW: what a redemption cost the shards, and the proxy.
+round() {
+  local target=$1 number=$2 before_shards before_proxy redeemed
+  empty
+  [ "$target" != proxy ] || name_shards "$number"
+  run "$target" put >/dev/null
+  before_shards=$(shards_used "$number") before_proxy=$(used proxy)
+  run "$target" redeem >"$work/report"
+  read -ra after <<<"$before_shards $(shards_used "$number") $before_proxy $(used proxy)"
+  redeemed=$(for ((shard = 1; shard <= number; shard++)); do
+    at "shard$shard" -c "SELECT count(*) FROM authorizations WHERE consumed_success"; done | awk '{sum += $1} END {printf "%d", sum}')
+  [ "$redeemed" = $((REDEMPTIONS / CLIENTS * CLIENTS)) ] || die "$redeemed codes were redeemed"
+  {
+    printf '%s\t%s\t' "$target" "$number"
+    for i in 0 1 2 3 4; do awk -v a="${after[i]}" -v b="${after[i + 5]}" -v n="$redeemed" 'BEGIN {printf "%.2f\t", (b - a) / n}'; done
+    for i in 10 13 14; do awk -v a="${after[i]}" -v b="${after[i + 5]}" -v n="$redeemed" 'BEGIN {printf "%.2f\t", (b - a) / n}'; done
+    awk '/^tps/ {printf "%.0f\n", $3}' "$work/report"
+  } | tee -a "$RAW"
+}
+
+GRANT+=([issued]="${GRANT[data_head]%,\"family_id\":\"}}" [verifier]=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk)
+GRANT[key_tail]=wFrEMTJguCH
+say "$REDEMPTIONS redemptions with $CLIENTS clients, $ROUNDS rounds: of the shards processor µs, WAL, flushes, packets, bytes; of the proxy
+processor µs, packets, bytes; redemptions a second"
+for ((round = 1; round <= ROUNDS; round++)); do
+  round shard1 1
+  for number in $SHARDS; do round proxy "$number"; done
+done
+
+say "$TITLE"
+{
+  PGHOST=$NET.${ADDRESS[proxy]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres machine
+  echo "Medians of $ROUNDS rounds of $REDEMPTIONS redemptions (\`code_redeem\` with meta) by $CLIENTS clients, every commit on disk; all servers"
+  echo "on the same machine, each in a network namespace. A packet and a byte count where a server sends or receives them."
+  echo
+  "$ROOT/bench/report.py" scale <"$RAW"
+} | tee "$work/section"
+section "$TITLE" <"$work/section"
