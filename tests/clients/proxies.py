@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import os
 import subprocess
+import sys
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -13,6 +14,13 @@ from harness import database
 SHARDS = 4
 SCRIPT = os.path.join(os.path.dirname(__file__), "..", "..", "contrib", "plproxy", "proxy.sql")
 TABLES = ["authorizations", "authorization_access_tokens", "authorization_revoked_families"]
+
+
+def need_plproxy():
+    with psycopg.connect("", autocommit=True) as conn:
+        if not conn.execute("SELECT FROM pg_available_extensions WHERE name = 'plproxy'").fetchone():
+            print("ok 1 # skip this PostgreSQL has no PL/Proxy: there is no package of it, or scripts/setup.sh --tests did not run\n1..1")
+            sys.exit()
 
 
 def partition(name):

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from harness import Tap, database
-from proxies import SHARDS, kin, partition, store, without_user
+from proxies import SHARDS, kin, need_plproxy, partition, store, without_user
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "scale-out.md"
 VERIFIER, CHALLENGE = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -354,6 +354,7 @@ def secrets(tap, proxy_dsn, shard_dsns, superuser):
 
 
 def main():
+    need_plproxy()
     tap = Tap()
     with contextlib.ExitStack() as stack:
         single = stack.enter_context(connect(stack.enter_context(database("single", "CREATE EXTENSION attesto_codes"))))

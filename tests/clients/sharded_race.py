@@ -6,7 +6,7 @@ import psycopg
 
 import race
 from harness import Tap
-from proxies import kin, store
+from proxies import kin, need_plproxy, store
 
 
 class Meta(str):
@@ -57,6 +57,7 @@ class Racers(race.Racers):
 
 
 def main():
+    need_plproxy()
     tap = Tap()
     race.META, race.ROUNDS = Meta(race.META), 60
     with contextlib.ExitStack() as stack:

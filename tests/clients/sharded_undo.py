@@ -4,7 +4,7 @@ import sys
 
 import undo
 from harness import Tap
-from proxies import kin, store
+from proxies import kin, need_plproxy, store
 
 # The families that undo.py makes up are on any partition. Here they are on that of the code, or the code itself.
 NO_FAMILY = {text: "jsonb_build_object('family_id', NULL)" for text in [
@@ -28,6 +28,7 @@ def fit_to_partitions():
 
 
 def main():
+    need_plproxy()
     tap = Tap()
     with store("undo", undo.SETUP.replace("CREATE EXTENSION attesto_codes;", "")) as ([proxy], _):
         undo.all_ways(tap, proxy, ["independent"])
