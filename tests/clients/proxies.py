@@ -18,7 +18,7 @@ TABLES = ["authorizations", "authorization_access_tokens", "authorization_revoke
 
 def need_plproxy():
     with psycopg.connect("", autocommit=True) as conn:
-        if not conn.execute("SELECT FROM pg_available_extensions WHERE name = 'plproxy'").fetchone():
+        if conn.execute("SELECT FROM pg_available_extensions WHERE name = 'plproxy'").fetchone() is None:
             print("ok 1 # skip this PostgreSQL has no PL/Proxy: there is no package of it, or scripts/setup.sh --tests did not run\n1..1")
             sys.exit()
 
