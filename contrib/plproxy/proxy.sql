@@ -55,7 +55,8 @@ BEGIN ATOMIC
   SELECT 'connection_lifetime', '3600';
 END;
 
-CREATE FUNCTION shards.partition(name text) RETURNS integer IMMUTABLE PARALLEL SAFE
+-- STABLE, as convert_to is: otherwise it would not become part of the queries below.
+CREATE FUNCTION shards.partition(name text) RETURNS integer STABLE PARALLEL SAFE
 RETURN coalesce(get_byte(sha256(convert_to(name, 'UTF8')), 0), 0);
 COMMENT ON FUNCTION shards.partition(text) IS
   'The partition of a code_hash or a family_id: the first byte of its SHA-256. That of NULL is 0, whose shard raises the error.';
