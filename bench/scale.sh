@@ -5,7 +5,9 @@
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/bench/common.sh"
 
-SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-5} CLIENTS=${CLIENTS:-8} REDEMPTIONS=${REDEMPTIONS:-20000}
+# Clients and redemptions are those of each shard, so that every shard has the same load: with fewer clients to a shard fewer commits share
+# a flush.
+SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-5} CLIENTS=${CLIENTS:-8} REDEMPTIONS=${REDEMPTIONS:-40000}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
 RAW=$ROOT/target/scale.tsv
 TITLE="Redemptions over shards"
@@ -53,6 +55,7 @@ serve() {
   as_postgres cp -r "$work/template" "$work/$1"
   in_namespace "$1" runuser -u postgres -- "$PG_BIN/pg_ctl" -D "$work/$1" -l "$work/$1.log" -w -s \
     -o "-c listen_addresses=$NET.$2 -c unix_socket_directories=$work/$1" start >/dev/null
+  grep -q "listening on IPv4 address" "$work/$1.log" || { cat "$work/$1.log" >&2; die "$1 does not listen on $NET.$2"; }
 }
 
 # The address of a server, and a query to it.
@@ -61,7 +64,7 @@ at() { query -h "$NET.${ADDRESS[$1]}" -p 5432 -U postgres -d postgres "${@:2}"; 
 
 as_postgres "$PG_BIN/initdb" -D "$work/template" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >"$work/initdb.log"
 echo "host all all $NET.0/24 trust" | as_postgres tee -a "$work/template/pg_hba.conf" >/dev/null
-printf '%s\n' "max_connections = 60" "attesto_codes.sweep_interval = 0" "autovacuum = off" |
+printf '%s\n' "max_connections = 200" "attesto_codes.sweep_interval = 0" "autovacuum = off" |
   as_postgres tee -a "$work/template/postgresql.conf" >/dev/null
 most=$(tr ' ' '\n' <<<"$SHARDS" | sort -n | tail -1)
 say "Starting $most shards and a proxy, each in a network namespace"
@@ -102,10 +105,10 @@ name_shards() {
   at proxy -c "UPDATE shards.map SET connection = format('host=$NET.%s dbname=postgres', partition % $1 + 1)"
 }
 
-# run TARGET SCRIPT: every client's part of the redemptions, or of their codes, at a server.
+# run TARGET SCRIPT N: every client's part of the redemptions, or of their codes, at a server, for N shards.
 run() {
   PGHOST=$NET.${ADDRESS[$1]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres \
-    load "scale.$2" prepared "$CLIENTS" -t $((REDEMPTIONS / CLIENTS)) -D n=0
+    load "scale.$2" prepared $((CLIENTS * $3)) -t $((REDEMPTIONS / CLIENTS)) -D n=0
 }
 
 empty() {
@@ -120,13 +123,13 @@ round() {
   local target=$1 number=$2 before_shards before_proxy redeemed
   empty
   [ "$target" != proxy ] || name_shards "$number"
-  run "$target" put >/dev/null
+  run "$target" put "$number" >/dev/null
   before_shards=$(shards_used "$number") before_proxy=$(used proxy)
-  run "$target" redeem >"$work/report"
+  run "$target" redeem "$number" >"$work/report"
   read -ra after <<<"$before_shards $(shards_used "$number") $before_proxy $(used proxy)"
   redeemed=$(for ((shard = 1; shard <= number; shard++)); do
     at "shard$shard" -c "SELECT count(*) FROM authorizations WHERE consumed_success"; done | awk '{sum += $1} END {printf "%d", sum}')
-  [ "$redeemed" = $((REDEMPTIONS / CLIENTS * CLIENTS)) ] || die "$redeemed codes were redeemed"
+  [ "$redeemed" = $((REDEMPTIONS / CLIENTS * CLIENTS * number)) ] || die "$redeemed codes were redeemed"
   {
     printf '%s\t%s\t' "$target" "$number"
     for i in 0 1 2 3 4; do awk -v a="${after[i]}" -v b="${after[i + 5]}" -v n="$redeemed" 'BEGIN {printf "%.2f\t", (b - a) / n}'; done
@@ -137,7 +140,7 @@ round() {
 
 GRANT+=([issued]="${GRANT[data_head]%,\"family_id\":\"}}" [verifier]=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk)
 GRANT[key_tail]=wFrEMTJguCH
-say "$REDEMPTIONS redemptions with $CLIENTS clients, $ROUNDS rounds: of the shards processor µs, WAL, flushes, packets, bytes; of the proxy
+say "$REDEMPTIONS redemptions with $CLIENTS clients a shard, $ROUNDS rounds: of the shards processor µs, WAL, flushes, packets, bytes; of the proxy
 processor µs, packets, bytes; redemptions a second"
 for ((round = 1; round <= ROUNDS; round++)); do
   round shard1 1
@@ -147,8 +150,8 @@ done
 say "$TITLE"
 {
   PGHOST=$NET.${ADDRESS[proxy]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres machine
-  echo "Medians of $ROUNDS rounds of $REDEMPTIONS redemptions (\`code_redeem\` with meta) by $CLIENTS clients, every commit on disk; all servers"
-  echo "on the same machine, each in a network namespace. A packet and a byte count where a server sends or receives them."
+  echo "Medians of $ROUNDS rounds. For each shard $CLIENTS clients make $REDEMPTIONS redemptions (\`code_redeem\` with meta), every commit on disk;"
+  echo "all servers are on the same machine, each in a network namespace. A packet counts where a server sends or receives it."
   echo
   "$ROOT/bench/report.py" scale <"$RAW"
 } | tee "$work/section"
