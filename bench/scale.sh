@@ -6,8 +6,8 @@
 . "$ROOT/bench/common.sh"
 
 # Clients and redemptions are those of each shard, so that every shard has the same load: with fewer clients to a shard fewer commits share
-# a flush.
-SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-5} CLIENTS=${CLIENTS:-8} REDEMPTIONS=${REDEMPTIONS:-40000}
+# a flush. A long run makes three times as many redemptions as a short one; the difference leaves out what the connections cost.
+SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-3} CLIENTS=${CLIENTS:-8} REDEMPTIONS=${REDEMPTIONS:-10000}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
 RAW=$ROOT/target/scale.tsv
 TITLE="Redemptions over shards"
@@ -105,11 +105,14 @@ name_shards() {
   at proxy -c "UPDATE shards.map SET connection = format('host=$NET.%s dbname=postgres', partition % $1 + 1)"
 }
 
-# run TARGET SCRIPT N: every client's part of the redemptions, or of their codes, at a server, for N shards.
+# run TARGET SCRIPT N FROM COUNT: each client makes COUNT redemptions, or their codes, at a server, for N shards.
 run() {
   PGHOST=$NET.${ADDRESS[$1]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres \
-    load "scale.$2" prepared $((CLIENTS * $3)) -t $((REDEMPTIONS / CLIENTS)) -D n=0
+    load "scale.$2" prepared $((CLIENTS * $3)) -t "$5" -D n="$4"
 }
+
+# all_used N: of the shards processor, WAL, flushes, packets and bytes so far, and of the proxy.
+all_used() { echo "$(shards_used "$1") $(used proxy)"; }
 
 empty() {
   local shard
@@ -118,24 +121,30 @@ empty() {
   done
 }
 
-# round TARGET N: one line of RAW: what a redemption cost the shards, and the proxy.
+# round TARGET N: one line of RAW: what a redemption cost the shards, and the proxy, and how many there were in a second.
 round() {
-  local target=$1 number=$2 before_shards before_proxy redeemed
+  local target=$1 number=$2 short=$((REDEMPTIONS / CLIENTS)) used=() redeemed=0 shard
   empty
   [ "$target" != proxy ] || name_shards "$number"
-  run "$target" put "$number" >/dev/null
-  before_shards=$(shards_used "$number") before_proxy=$(used proxy)
-  run "$target" redeem "$number" >"$work/report"
-  read -ra after <<<"$before_shards $(shards_used "$number") $before_proxy $(used proxy)"
-  redeemed=$(for ((shard = 1; shard <= number; shard++)); do
-    at "shard$shard" -c "SELECT count(*) FROM authorizations WHERE consumed_success"; done | awk '{sum += $1} END {printf "%d", sum}')
-  [ "$redeemed" = $((REDEMPTIONS / CLIENTS * CLIENTS * number)) ] || die "$redeemed codes were redeemed"
-  {
-    printf '%s\t%s\t' "$target" "$number"
-    for i in 0 1 2 3 4; do awk -v a="${after[i]}" -v b="${after[i + 5]}" -v n="$redeemed" 'BEGIN {printf "%.2f\t", (b - a) / n}'; done
-    for i in 10 13 14; do awk -v a="${after[i]}" -v b="${after[i + 5]}" -v n="$redeemed" 'BEGIN {printf "%.2f\t", (b - a) / n}'; done
-    awk '/^tps/ {printf "%.0f\n", $3}' "$work/report"
-  } | tee -a "$RAW"
+  run "$target" put "$number" 0 $((4 * short)) >/dev/null
+  used+=("$(all_used "$number")")
+  run "$target" redeem "$number" 0 "$short" >/dev/null
+  used+=("$(all_used "$number")")
+  run "$target" redeem "$number" "$short" $((3 * short)) >"$work/report"
+  used+=("$(all_used "$number")")
+  for ((shard = 1; shard <= number; shard++)); do
+    redeemed=$((redeemed + $(at "shard$shard" -c "SELECT count(*) FROM authorizations WHERE consumed_success")))
+  done
+  [ "$redeemed" = $((4 * short * CLIENTS * number)) ] || die "$redeemed codes were redeemed"
+  # The proxy has no WAL and no flushes of its own.
+  printf '%s\n' "${used[@]}" | awk -v target="$target" -v number="$number" -v more=$((2 * short * CLIENTS * number)) \
+    -v rate="$(awk '/^tps/ {printf "%.0f", $3}' "$work/report")" '
+    {for (i = 1; i <= NF; i++) used[NR, i] = $i}
+    END {
+      printf "%s\t%s", target, number
+      for (i = 1; i <= NF; i++) if (i != 7 && i != 8) printf "\t%.2f", (used[3, i] - 2 * used[2, i] + used[1, i]) / more
+      printf "\t%s\n", rate
+    }' | tee -a "$RAW"
 }
 
 GRANT+=([issued]="${GRANT[data_head]%,\"family_id\":\"}}" [verifier]=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk)
@@ -150,7 +159,7 @@ done
 say "$TITLE"
 {
   PGHOST=$NET.${ADDRESS[proxy]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres machine
-  echo "Medians of $ROUNDS rounds. For each shard $CLIENTS clients make $REDEMPTIONS redemptions (\`code_redeem\` with meta), every commit on disk;"
+  echo "Medians of $ROUNDS rounds. For each shard $CLIENTS clients make $((4 * REDEMPTIONS)) redemptions (\`code_redeem\` with meta), every commit on disk;"
   echo "all servers are on the same machine, each in a network namespace. A packet counts where a server sends or receives it."
   echo
   "$ROOT/bench/report.py" scale <"$RAW"

@@ -58,16 +58,19 @@ def without_user(dsn):
 
 
 @contextlib.contextmanager
-def store(name, setup="", proxies=1, shards=SHARDS):
+def store(name, setup="", proxies=1, shards=SHARDS, schema="public"):
     """A store of several shards; gives the connection strings of the proxies, and those of the shards."""
+    schema_exists = f"CREATE SCHEMA IF NOT EXISTS {schema};"
     with contextlib.ExitStack() as stack:
-        shard_dsns = [stack.enter_context(database(f"{name}_shard_{number}", "CREATE EXTENSION attesto_codes"))
+        shard_dsns = [stack.enter_context(database(f"{name}_shard_{number}", f"{schema_exists} CREATE EXTENSION attesto_codes SCHEMA {schema}"))
                       for number in range(shards)]
-        proxy_dsns = [stack.enter_context(database(f"{name}_proxy_{number}", "")) for number in range(proxies)]
+        proxy_dsns = [stack.enter_context(database(f"{name}_proxy_{number}", schema_exists)) for number in range(proxies)]
         for dsn in proxy_dsns:
-            subprocess.run(["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, "-f", SCRIPT, dsn], check=True)
+            subprocess.run(["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, "-f", SCRIPT, dsn], check=True,
+                           env=os.environ | {"PGOPTIONS": f"-c search_path={schema}"})
             with psycopg.connect(dsn, autocommit=True) as proxy, psycopg.connect(shard_dsns[0], autocommit=True) as shard:
                 name_shards(proxy, [without_user(dsn) for dsn in shard_dsns])
-                show_tables(proxy, shard)
+                if schema == "public":
+                    show_tables(proxy, shard)
                 proxy.execute(setup)
         yield proxy_dsns, shard_dsns

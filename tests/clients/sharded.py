@@ -145,6 +145,50 @@ def family(tap, proxy):
     tap.equal(proxy.execute(REDEEM, ["s"]).fetchone()[0], "ok", "and the code is still live")
 
 
+def transactions(tap, proxy):
+    """What docs/scale-out.md says of a transaction on the proxy."""
+    code_hash = issue(proxy)[1]
+    redeem = "SELECT status FROM code_redeem(%s, 'c', 'r', meta => '{}')"
+    proxy.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+    proxy.execute("SELECT code_put('own', %s, 4102444800)", [json.dumps(GRANT)])
+    tap.equal([proxy.execute(redeem, [name]).fetchone()[0] for name in ["own", "own", code_hash]], ["ok", "consumed", "ok"],
+              "in one transaction a code is put, redeemed, and presented as by another party")
+    proxy.execute("SELECT code_complete(%s, 'of a rollback', 4102444800)", [code_hash])
+    proxy.execute("ROLLBACK")
+    tap.equal([proxy.execute("SELECT code_family_revoked(%s)", [name]).fetchone()[0] for name in ["own", code_hash]], [True, False],
+              "and all of it stays after the rollback")
+    names = [name for number in range(99) if partition(name := f"jti {number}") % SHARDS in (0, 1)]
+    here, there = (next(name for name in names if partition(name) % SHARDS == shard) for shard in (0, 1))
+    record = "SELECT code_record_access_token(%s, 'one jti', 4102444800)"
+    tap.equal([answer(proxy, record.replace("%s", f"'{family}'"))[0] for family in (here, here, there)], [(True,), "23505", (True,)],
+              "a jti is taken on its shard")
+    proxy.execute("SELECT code_revoke_family(%s)", [there])
+    tap.equal(proxy.execute("SELECT code_access_token_revoked('one jti')").fetchone()[0], True, "revoked on one shard is revoked")
+
+
+def straddling(tap, single):
+    """The query that tells whether a store that was filled without a proxy can be split."""
+    [query] = statements("straddling")
+    single.execute("TRUNCATE authorizations")
+    for _ in range(4):
+        issue(single)
+    tap.ok(single.execute(query).fetchone()[0] >= 2, "codes that one server has issued are on another partition than their family")
+    single.execute("TRUNCATE authorizations")
+    single.execute("SELECT code_put('x', %s, 4102444800), code_put('y', %s, 4102444800)",
+                   [json.dumps(GRANT), json.dumps(GRANT | {"family_id": kin("y")})])
+    tap.equal(single.execute(query).fetchone()[0], 0, "those without a family, and with one that fits, are not")
+
+
+def in_a_schema(tap):
+    """The extension in another schema than public."""
+    with store("oauth", shards=2, schema="oauth") as ([proxy_dsn], _), connect(proxy_dsn) as proxy:
+        code = proxy.execute("SELECT oauth.code_issue(%s)", [json.dumps(GRANT)]).fetchone()[0]
+        tap.equal(proxy.execute("SELECT status FROM oauth.code_redeem(oauth.code_hash(%s), 'c', 'r', meta => '{}')", [code]).fetchone()[0], "ok",
+                  "in a schema of its own a code is issued and redeemed")
+        tap.equal(proxy.execute("SELECT oauth.code_access_token_revoked('t'), oauth.code_access_token_revoked('t', 'f'), oauth.code_sweep(),"
+                                " redeemed FROM oauth.code_stats()").fetchone(), (False, False, 0, 1), "and all shards are asked")
+
+
 def spends(proxy):
     return proxy.execute("SELECT spends_statement, spends_oneshot + spends_resident + spends_joined FROM code_stats()").fetchone()
 
@@ -362,13 +406,16 @@ def main():
         proxy, *shards = [stack.enter_context(connect(dsn)) for dsn in [proxy_dsn, *shard_dsns]]
         same_functions(tap, single, proxy)
         same_answers(tap, single, proxy)
+        straddling(tap, single)
         issued(tap, proxy, shards)
         family(tap, proxy)
+        transactions(tap, proxy)
         quick(tap, proxy)
         rights(tap, stack, proxy_dsn, shard_dsns)
         hostile(tap, proxy_dsn, proxy)
         lost_connections(tap, proxy, shard_dsns)
         secrets(tap, proxy_dsn, shard_dsns, proxy)
+    in_a_schema(tap)
     with connect("") as conn:
         for role in ROLES:
             conn.execute(f"DROP ROLE {role}")
