@@ -54,15 +54,16 @@ def sizes(lines):
 def scale(lines):
     found = {}
     for line in lines:
-        target, shards, *figures = line.split("\t")
-        found.setdefault((target, shards), []).append([float(figure) for figure in figures])
-    print("| of one redemption | shard: processor, µs | WAL, bytes | flushes | packets | bytes |"
-          " proxy: processor, µs | packets | bytes | redemptions a second |")
-    print("|---|" + "---:|" * 9)
-    for (target, shards), runs in found.items():
-        cells = [median(column) for column in zip(*runs)]
-        name = f"a proxy, {shards} shard{'s' if shards != '1' else ''}" if target == "proxy" else "straight to a shard"
-        print(f"| {name} |", " | ".join(f"{cell:,.{digits}f}" for cell, digits in zip(cells, [0, 0, 2, 2, 0, 0, 2, 0, 0])), "|")
+        mode, target, shards, *figures = line.split("\t")
+        found.setdefault(mode, {}).setdefault((target, shards), []).append([float(figure) for figure in figures])
+    for mode, targets in found.items():
+        print(f"\n| {mode}: of one redemption | shards: processor, µs | WAL, bytes | flushes | packets | bytes |"
+              " proxy: processor, µs | packets | bytes | redemptions a second |")
+        print("|---|" + "---:|" * 9)
+        for (target, shards), runs in targets.items():
+            cells = [median(column) for column in zip(*runs)]
+            name = f"a proxy, {shards} shard{'s' if shards != '1' else ''}" if target == "proxy" else "straight to a shard"
+            print(f"| {name} |", " | ".join(f"{cell:,.{digits}f}" for cell, digits in zip(cells, [0, 0, 2, 2, 0, 0, 2, 0, 0])), "|")
 
 
 def beside(lines):

@@ -5,9 +5,8 @@
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/bench/common.sh"
 
-# Clients and redemptions are those of each shard, so that every shard has the same load: with fewer clients to a shard fewer commits share
-# a flush. A long run makes three times as many redemptions as a short one; the difference leaves out what the connections cost.
-SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-3} CLIENTS=${CLIENTS:-8} REDEMPTIONS=${REDEMPTIONS:-10000}
+# A long run makes three times as many redemptions as a short one; the difference leaves out what the connections cost.
+SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-3} CLIENTS=${CLIENTS:-8} REDEMPTIONS=${REDEMPTIONS:-10000} MODES=${MODES:-flushed unflushed}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
 RAW=$ROOT/target/scale.tsv
 TITLE="Redemptions over shards"
@@ -105,10 +104,9 @@ name_shards() {
   at proxy -c "UPDATE shards.map SET connection = format('host=$NET.%s dbname=postgres', partition % $1 + 1)"
 }
 
-# run TARGET SCRIPT N FROM COUNT: each client makes COUNT redemptions, or their codes, at a server, for N shards.
+# run TARGET SCRIPT CLIENTS FROM COUNT: each client makes COUNT redemptions, or their codes, at a server.
 run() {
-  PGHOST=$NET.${ADDRESS[$1]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres \
-    load "scale.$2" prepared $((CLIENTS * $3)) -t "$5" -D n="$4"
+  PGHOST=$NET.${ADDRESS[$1]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres load "scale.$2" prepared "$3" -t "$5" -D n="$4"
 }
 
 # all_used N: of the shards processor, WAL, flushes, packets and bytes so far, and of the proxy.
@@ -121,23 +119,34 @@ empty() {
   done
 }
 
-# round TARGET N: one line of RAW: what a redemption cost the shards, and the proxy, and how many there were in a second.
+# set_mode MODE: whether the shards wait for the disk.
+set_mode() {
+  local shard value=on
+  [ "$1" = flushed ] || value=off
+  for ((shard = 1; shard <= most; shard++)); do at "shard$shard" -c "ALTER SYSTEM SET fsync = $value" -c "SELECT pg_reload_conf()" >/dev/null; done
+}
+
+# round MODE TARGET N: one line of RAW: what a redemption cost the shards, and the proxy, and how many there were in a second. Where
+# flushes count, every shard has as many clients: with fewer clients to a shard fewer commits share a flush. Where they do not, there
+# are always as many clients, so that the machine has no more processes at work.
 round() {
-  local target=$1 number=$2 short=$((REDEMPTIONS / CLIENTS)) used=() redeemed=0 shard
+  local mode=$1 target=$2 number=$3 clients=$CLIENTS short used=() redeemed=0 shard
+  [ "$mode" != flushed ] || clients=$((CLIENTS * number))
+  short=$((REDEMPTIONS * number / clients))
   empty
   [ "$target" != proxy ] || name_shards "$number"
-  run "$target" put "$number" 0 $((4 * short)) >/dev/null
+  run "$target" put "$clients" 0 $((4 * short)) >/dev/null
   used+=("$(all_used "$number")")
-  run "$target" redeem "$number" 0 "$short" >/dev/null
+  run "$target" redeem "$clients" 0 "$short" >/dev/null
   used+=("$(all_used "$number")")
-  run "$target" redeem "$number" "$short" $((3 * short)) >"$work/report"
+  run "$target" redeem "$clients" "$short" $((3 * short)) >"$work/report"
   used+=("$(all_used "$number")")
   for ((shard = 1; shard <= number; shard++)); do
     redeemed=$((redeemed + $(at "shard$shard" -c "SELECT count(*) FROM authorizations WHERE consumed_success")))
   done
-  [ "$redeemed" = $((4 * short * CLIENTS * number)) ] || die "$redeemed codes were redeemed"
+  [ "$redeemed" = $((4 * short * clients)) ] || die "$redeemed codes were redeemed"
   # The proxy has no WAL and no flushes of its own.
-  printf '%s\n' "${used[@]}" | awk -v target="$target" -v number="$number" -v more=$((2 * short * CLIENTS * number)) \
+  printf '%s\n' "${used[@]}" | awk -v target="$mode	$target" -v number="$number" -v more=$((2 * short * clients)) \
     -v rate="$(awk '/^tps/ {printf "%.0f", $3}' "$work/report")" '
     {for (i = 1; i <= NF; i++) used[NR, i] = $i}
     END {
@@ -149,19 +158,21 @@ round() {
 
 GRANT+=([issued]="${GRANT[data_head]%,\"family_id\":\"}}" [verifier]=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk)
 GRANT[key_tail]=wFrEMTJguCH
-say "$REDEMPTIONS redemptions with $CLIENTS clients a shard, $ROUNDS rounds: of the shards processor µs, WAL, flushes, packets, bytes; of the proxy
+say "$REDEMPTIONS redemptions with $CLIENTS clients, $ROUNDS rounds: of the shards processor µs, WAL, flushes, packets, bytes; of the proxy
 processor µs, packets, bytes; redemptions a second"
-for ((round = 1; round <= ROUNDS; round++)); do
-  round shard1 1
-  for number in $SHARDS; do round proxy "$number"; done
+for mode in $MODES; do
+  set_mode "$mode"
+  for ((round = 1; round <= ROUNDS; round++)); do
+    round "$mode" shard1 1
+    for number in $SHARDS; do round "$mode" proxy "$number"; done
+  done
 done
 
 say "$TITLE"
 {
   PGHOST=$NET.${ADDRESS[proxy]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres machine
-  echo "Medians of $ROUNDS rounds. For each shard $CLIENTS clients make $((4 * REDEMPTIONS)) redemptions (\`code_redeem\` with meta), every commit on disk;"
-  echo "all servers are on the same machine, each in a network namespace. A packet counts where a server sends or receives it."
-  echo
+  echo "Medians of $ROUNDS rounds of \`code_redeem\` with meta, $((4 * REDEMPTIONS)) for each shard; all servers are on the same machine, each in a network"
+  echo "namespace. Flushed: every commit is on disk, and each shard has $CLIENTS clients. Unflushed: fsync is off, and there are $CLIENTS clients in all."
   "$ROOT/bench/report.py" scale <"$RAW"
 } | tee "$work/section"
 section "$TITLE" <"$work/section"

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from harness import Tap, database
+from harness import Tap, database, until
 from proxies import SHARDS, kin, need_plproxy, partition, store, without_user
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "scale-out.md"
@@ -114,6 +114,22 @@ def issued(tap, proxy, shards):
         life = proxy.execute("SELECT expires_at - extract(epoch FROM clock_timestamp()) FROM code_get(code_hash(code_issue(%s, %s)))",
                              [json.dumps(GRANT), seconds]).fetchone()[0]
         tap.ok(seconds - 1 < life <= seconds + 1, f"expires_in {seconds}")
+
+
+def clock(tap, proxy, shard_dsns):
+    """The code expires by the clock of the shard, here an hour ahead."""
+    with connect(shard_dsns[0]) as shard:
+        name = shard.info.dbname
+        shard.execute("CREATE SCHEMA ahead; CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+                      " AS $$SELECT pg_catalog.clock_timestamp() + interval '1 hour'$$")
+        shard.execute(f"ALTER DATABASE {name} SET search_path = ahead, pg_catalog, public")
+        proxy.execute("UPDATE shards.map SET connection = connection")
+        family_id = next(f"clock {number}" for number in range(99) if partition(f"clock {number}") % SHARDS == 0)
+        code_hash = issue(proxy, family_id=family_id)[1]
+        lives = proxy.execute("SELECT expires_at - extract(epoch FROM now()) FROM code_get(%s)", [code_hash]).fetchone()[0]
+        tap.ok(3600 < lives < 3700, "a code expires by the clock of its shard")
+        shard.execute(f"ALTER DATABASE {name} RESET search_path")
+        proxy.execute("UPDATE shards.map SET connection = connection")
 
 
 def family(tap, proxy):
@@ -354,6 +370,20 @@ def lost_connections(tap, proxy, shard_dsns):
     tap.equal(lost(complete, code_hash), "XX000", "the same in code_complete")
     tap.equal(proxy.execute(complete, [code_hash]).fetchone()[0], "ok", "which answers ok when it is called again")
 
+    # A call that is cancelled while the shard waits for a lock.
+    code_hash, other = on_first(), on_first(subject="other")
+    with connect(shard_dsns[0]) as shard:
+        shard.execute("BEGIN")
+        shard.execute("SELECT FROM authorizations WHERE code_hash = %s FOR UPDATE", [code_hash])
+        proxy.execute("SET statement_timeout = '300ms'")
+        tap.equal(answer(proxy, f"SELECT * FROM code_redeem('{code_hash}', 'c', 'r')")[0], "57014", "a call is cancelled on the proxy")
+        proxy.execute("RESET statement_timeout")
+        tap.equal(proxy.execute("SELECT status, data->>'subject' FROM code_redeem(%s, 'c', 'r')", [other]).fetchone(), ("ok", "other"),
+                  "the next call gets its own answer")
+        until(lambda: shard.execute("SELECT count(*) = 0 FROM pg_locks WHERE NOT granted").fetchone()[0])
+        shard.execute("ROLLBACK")
+    tap.equal(proxy.execute(REDEEM, [code_hash]).fetchone()[0], "ok", "the shard's call was cancelled, too, and spent nothing")
+
     # A shard's backends end.
     code_hash = on_first()
     with connect(shard_dsns[0]) as shard:
@@ -408,6 +438,7 @@ def main():
         same_answers(tap, single, proxy)
         straddling(tap, single)
         issued(tap, proxy, shards)
+        clock(tap, proxy, shard_dsns)
         family(tap, proxy)
         transactions(tap, proxy)
         quick(tap, proxy)
