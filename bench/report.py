@@ -62,7 +62,7 @@ def scale(lines):
         print("|---|" + "---:|" * 9)
         for (target, shards), runs in targets.items():
             cells = [median(column) for column in zip(*runs)]
-            name = f"a proxy, {shards} shard{'s' if shards != '1' else ''}" if target == "proxy" else "straight to a shard"
+            name = f"{shards} shard{'s' if shards != '1' else ''}, {'straight' if target == 'straight' else 'through a proxy'}"
             print(f"| {name} |", " | ".join(f"{cell:,.{digits}f}" for cell, digits in zip(cells, [0, 0, 2, 2, 0, 0, 2, 0, 0])), "|")
 
 

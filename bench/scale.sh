@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# scale.sh: what one redemption costs, in processor time, WAL, flushes, packets and bytes, straight to a shard, and through a proxy over
-# 1, 2, 4 and 8 shards. Each server has a network namespace and an address of its own. Needs root, and PL/Proxy. Writes a part of
+# scale.sh: what one redemption costs, in processor time, WAL, flushes, packets and bytes, with 1, 2, 4 and 8 shards: through a proxy, and
+# straight to the shards, each with clients of its own. Each server has a network namespace and an address of its own. Needs root, and PL/Proxy. Writes a part of
 # RESULTS.md; the raw figures stay in target/scale.tsv. README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/bench/common.sh"
@@ -103,9 +103,20 @@ name_shards() {
   at proxy -c "UPDATE shards.map SET connection = format('host=$NET.%s dbname=postgres', partition % $1 + 1)"
 }
 
-# run TARGET SCRIPT CLIENTS FROM COUNT: each client makes COUNT redemptions, or their codes, at a server.
-run() {
+# run_at SERVER SCRIPT CLIENTS FROM COUNT: each client makes COUNT redemptions, or their codes, at a server.
+run_at() {
   PGHOST=$NET.${ADDRESS[$1]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres load "scale.$2" prepared "$3" -t "$5" -D n="$4"
+}
+
+# run TARGET N SCRIPT CLIENTS FROM COUNT: at the proxy, or side by side at N shards, with a part of the clients each.
+run() {
+  local shard runs=()
+  [ "$1" != proxy ] || { run_at proxy "${@:3}"; return; }
+  for ((shard = 1; shard <= $2; shard++)); do
+    run_at "shard$shard" "$3" $(($4 / $2)) "$5" "$6" &
+    runs+=($!)
+  done
+  for shard in "${runs[@]}"; do wait "$shard"; done
 }
 
 # all_used N: of the shards processor, WAL, flushes, packets and bytes so far, and of the proxy.
@@ -134,11 +145,11 @@ round() {
   short=$((REDEMPTIONS * number / clients))
   empty
   [ "$target" != proxy ] || name_shards "$number"
-  run "$target" put "$clients" 0 $((4 * short)) >/dev/null
+  run "$target" "$number" put "$clients" 0 $((4 * short)) >/dev/null
   used+=("$(all_used "$number")")
-  run "$target" redeem "$clients" 0 "$short" >/dev/null
+  run "$target" "$number" redeem "$clients" 0 "$short" >/dev/null
   used+=("$(all_used "$number")")
-  run "$target" redeem "$clients" "$short" $((3 * short)) >"$work/report"
+  run "$target" "$number" redeem "$clients" "$short" $((3 * short)) >"$work/report"
   used+=("$(all_used "$number")")
   for ((shard = 1; shard <= number; shard++)); do
     redeemed=$((redeemed + $(at "shard$shard" -c "SELECT count(*) FROM authorizations WHERE consumed_success")))
@@ -146,7 +157,7 @@ round() {
   [ "$redeemed" = $((4 * short * clients)) ] || die "$redeemed codes were redeemed"
   # The proxy has no WAL and no flushes of its own.
   printf '%s\n' "${used[@]}" | awk -v target="$mode	$target" -v number="$number" -v more=$((2 * short * clients)) \
-    -v rate="$(awk '/^tps/ {printf "%.0f", $3}' "$work/report")" '
+    -v rate="$(awk '/^tps/ {sum += $3} END {printf "%.0f", sum}' "$work/report")" '
     {for (i = 1; i <= NF; i++) used[NR, i] = $i}
     END {
       printf "%s\t%s", target, number
@@ -162,8 +173,10 @@ processor µs, packets, bytes; redemptions a second"
 for mode in $MODES; do
   set_mode "$mode"
   for ((round = 1; round <= ROUNDS; round++)); do
-    round "$mode" shard1 1
-    for number in $SHARDS; do round "$mode" proxy "$number"; done
+    for number in $SHARDS; do
+      round "$mode" straight "$number"
+      round "$mode" proxy "$number"
+    done
   done
 done
 
