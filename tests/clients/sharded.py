@@ -195,6 +195,13 @@ def straddling(tap, single):
     tap.equal(single.execute(query).fetchone()[0], 0, "those without a family, and with one that fits, are not")
 
 
+def map_of_two(tap, proxy):
+    for sql in statements("map"):
+        proxy.execute(sql)
+    tap.equal(proxy.execute("SELECT connection, count(*) FROM shards.map GROUP BY 1 ORDER BY 1").fetchall(),
+              [("host=shard1 dbname=codes_1", 128), ("host=shard2 dbname=codes_1", 128)], "the map of the page is whole")
+
+
 def in_a_schema(tap):
     """The extension in another schema than public."""
     with store("oauth", shards=2, schema="oauth") as ([proxy_dsn], _), connect(proxy_dsn) as proxy:
@@ -446,6 +453,7 @@ def main():
         hostile(tap, proxy_dsn, proxy)
         lost_connections(tap, proxy, shard_dsns)
         secrets(tap, proxy_dsn, shard_dsns, proxy)
+        map_of_two(tap, proxy)
     in_a_schema(tap)
     with connect("") as conn:
         for role in ROLES:
