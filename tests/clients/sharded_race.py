@@ -59,7 +59,7 @@ class Racers(race.Racers):
 def main():
     need_plproxy()
     tap = Tap()
-    race.META, race.ROUNDS = Meta(race.META), 60
+    race.META = Meta(race.META)
     with contextlib.ExitStack() as stack:
         proxies, shards = stack.enter_context(store("race", proxies=2))
         conns = [[stack.enter_context(psycopg.connect(dsn, autocommit=True)) for dsn in dsns] for dsns in (proxies, shards)]

@@ -49,6 +49,9 @@ $old[0]->poll_query_until('codes_1', "SELECT count(*) > $rows + 100 FROM authori
 # A transaction that stays open on a proxy keeps the split waiting, and the calls go on.
 my $open = $proxies[1]->background_psql('postgres');
 $open->query_safe("BEGIN; SELECT code_family_revoked('x')");
+# One that has only taken its snapshot does not. It sees the old map afterwards, with which no shard lets it in.
+my $old_snapshot = $proxies[0]->background_psql('postgres', on_error_stop => 0);
+$old_snapshot->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
 my $said = '';
 my $split = IPC::Run::start([ @command, splits() ], '>&', \$said);
 IPC::Run::pump($split) until $said =~ /once more/;
@@ -56,6 +59,10 @@ $open->query_safe('COMMIT');
 ok(IPC::Run::finish($split), 'the shards are split') or diag($said);
 note($said);
 $open->quit;
+$old_snapshot->query("SELECT code_family_revoked('x')");
+like($old_snapshot->{stderr}, qr/database "codes_1" does not exist/, 'an old snapshot leads to an error');
+is($old_snapshot->query("ROLLBACK; SELECT code_family_revoked('x')"), 'f', 'and its end to the new map');
+$old_snapshot->quit;
 
 my @stores = ((map { [ $_, 'old' ] } @old), (map { [ $_, 'new' ] } @new));
 for my $store (@stores)
