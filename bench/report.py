@@ -5,6 +5,7 @@ the transaction in milliseconds. A table for each title and synchronous_commit, 
 
 report.py percentiles LOG …: p50 and p99 in milliseconds of the transactions in pgbench's logs.
 report.py sizes: the table of sweep.sh, from its lines: title, mixture, rows, round, milliseconds.
+report.py scale: the table of scale.sh, from its lines: target, shards, and what a redemption cost.
 report.py beside: the table of takes beside a sweep, from its lines: title, p50 and p99 alone, p50 and p99
 beside the sweep, rows swept, seconds of the sweep.
 report.py section RESULTS.md TITLE: puts its input there, below LIFE, in place of what has that title."""
@@ -48,6 +49,21 @@ def sizes(lines):
             cells += [f"{figure:.1f}" for figure in (min(figures), median(figures), max(figures))]
         cells += [f"{ratio:.2f}" for ratio in ratios(runs[large], runs[small])]
         print(f"| {title} | {mixture} |", " | ".join(cells), "|")
+
+
+def scale(lines):
+    found = {}
+    for line in lines:
+        mode, target, shards, *figures = line.split("\t")
+        found.setdefault(mode, {}).setdefault((target, shards), []).append([float(figure) for figure in figures])
+    for mode, targets in found.items():
+        print(f"\n| {mode}: of one redemption | shards: processor, µs | WAL, bytes | flushes | packets | bytes |"
+              " proxy: processor, µs | packets | bytes | redemptions a second |")
+        print("|---|" + "---:|" * 9)
+        for (target, shards), runs in targets.items():
+            cells = [median(column) for column in zip(*runs)]
+            name = f"{shards} shard{'s' if shards != '1' else ''}, {'straight' if target == 'straight' else 'through a proxy'}"
+            print(f"| {name} |", " | ".join(f"{cell:,.{digits}f}" for cell, digits in zip(cells, [0, 0, 2, 2, 0, 0, 2, 0, 0])), "|")
 
 
 def beside(lines):
@@ -247,6 +263,8 @@ elif sys.argv[1:2] == ["sizes"]:
     sizes(sys.stdin)
 elif sys.argv[1:2] == ["beside"]:
     beside(sys.stdin)
+elif sys.argv[1:2] == ["scale"]:
+    scale(sys.stdin)
 elif sys.argv[1:2] == ["section"]:
     section(*sys.argv[2:])
 else:

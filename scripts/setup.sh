@@ -64,6 +64,7 @@ if [ "${1:-}" = --tests ]; then
   if [ -z "$IS_OWN_SERVER" ]; then
     want_package "postgresql-$PG_MAJOR-cron"
     want_package "postgresql-$PG_MAJOR-repack"
+    want_package "postgresql-$PG_MAJOR-plproxy"
   fi
   unpack prometheus-postgres-exporter prometheus-postgres-exporter
   unpack pgbouncer pgbouncer

@@ -7,8 +7,8 @@
 
 passed=0 failed=0 tallied=0
 work=$(work_folder test)
-cp -r "$ROOT/tests" "$work/tests"
-is_root && chown -R postgres "$work/tests"
+cp -r "$ROOT/tests" "$ROOT/contrib" "$work"
+is_root && chown -R postgres "$work/tests" "$work/contrib"
 server=$work
 trap 'cluster_stop "$server"; if [ $failed = 0 ]; then rm -rf "$work"; else echo "kept: $work"; fi' EXIT
 
@@ -124,6 +124,8 @@ clients() {
     "$folder"/oidc_{adapter,requests}.mjs
   client_tests preloaded "shared_preload_libraries = 'attesto_codes'" \
     "$folder"/{race,undo,exporter}.py
+  client_tests sharded "shared_preload_libraries = 'attesto_codes'
+max_connections = 500" "$folder"/{sharded,sharded_race,sharded_undo}.py
 }
 
 [ $# -gt 0 ] || set -- unit regress isolation recovery clients

@@ -322,26 +322,29 @@ def double_submits(tap, racers, setup, grace):
                      "at most one gets tokens, and they are revoked"))
 
 
+def races(tap, racers, setup):
+    take_live(tap, racers, setup)
+    take_redeemed(tap, racers, setup)
+    put_one_hash(tap, racers, setup)
+    take_and_mark(tap, racers, setup)
+    for level in ALL_LEVELS:
+        take_in_transactions(tap, racers, setup, level)
+    for metas in [[None], [META], [META, None]]:
+        for begins in [[None], *([words(level)] for level in ALL_LEVELS), [None, "READ COMMITTED", "SERIALIZABLE"]]:
+            redeem_live(tap, racers, setup, metas, begins)
+    for has_meta in [False, True]:
+        redeem_and_complete(tap, racers, setup, has_meta)
+    redeem_beside_completions(tap, racers, setup)
+    for grace in [0, 60]:
+        double_submits(tap, racers, setup, grace)
+
+
 def main():
     tap = Tap()
     with contextlib.ExitStack() as stack:
         dsn = stack.enter_context(database("race", "CREATE EXTENSION attesto_codes"))
         setup = stack.enter_context(psycopg.connect(dsn, autocommit=True))
-        racers = Racers(dsn, stack)
-        take_live(tap, racers, setup)
-        take_redeemed(tap, racers, setup)
-        put_one_hash(tap, racers, setup)
-        take_and_mark(tap, racers, setup)
-        for level in ALL_LEVELS:
-            take_in_transactions(tap, racers, setup, level)
-        for metas in [[None], [META], [META, None]]:
-            for begins in [[None], *([words(level)] for level in ALL_LEVELS), [None, "READ COMMITTED", "SERIALIZABLE"]]:
-                redeem_live(tap, racers, setup, metas, begins)
-        for has_meta in [False, True]:
-            redeem_and_complete(tap, racers, setup, has_meta)
-        redeem_beside_completions(tap, racers, setup)
-        for grace in [0, 60]:
-            double_submits(tap, racers, setup, grace)
+        races(tap, Racers(dsn, stack), setup)
     tap.done()
 
 
