@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Builds the extension for each of MAJORS, runs the suites (all of them, or those named) on a server of that
-# major, and shows in one table what passed where. The last line counts them all. The suites of several majors
-# run side by side, as many as there are processors; what they say is shown when all have ended.
+# major, and shows in one table what passed where. The last line counts them all.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/scripts/packages.sh"
 cd "$ROOT"
@@ -16,7 +15,7 @@ if [ -z "${RESULTS:-}" ]; then
 fi
 export RESULTS
 
-# note NAME: what failed on this major before a suite could say so.
+# note NAME: what failed before a suite could say so.
 note() {
   printf '%s\t%s\t0\t1\t\n' "$major" "$1" >>"$RESULTS"
 }
@@ -37,34 +36,17 @@ older_server() {
 FIFTEEN=$SERVERS/15/pg_config
 [ "${PG_MAJOR:-}" != 15 ] || FIFTEEN=$PG_CONFIG
 
-# run_suites [SUITE …]: on the server of PG_CONFIG, which is of this major.
-run_suites() {
-  tests/run.sh "$@" || awk -F '\t' -v major="$major" '$1 == major { failed += $4 } END { exit !failed }' "$RESULTS" || note run
-}
-
-running=()
-trap 'kill $(jobs -rp) 2>/dev/null || true' EXIT
 for major in $MAJORS; do
   say "PostgreSQL $major"
   if [ "$major" -gt 15 ] && [ -z "${UPGRADE_FROM:-}" ]; then
     if older_server; then export UPGRADE_FROM=$SERVERS/15.18/native; else note "build of 15"; fi
   fi
   export PG_CONFIG=$SERVERS/$major/pg_config
-  log=target/majors.$major.log
-  : >"$log"
-  if build "$major"; then
-    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
-    echo "Its suites run now, and write to $log"
-    run_suites "$@" >"$log" 2>&1 &
-    running+=($!)
-  else
+  if ! build "$major"; then
     note build
+  elif ! tests/run.sh "$@"; then
+    awk -F '\t' -v major="$major" '$1 == major { failed += $4 } END { exit !failed }' "$RESULTS" || note run
   fi
-done
-alive wait "${running[@]}" || true
-for major in $MAJORS; do
-  say "What the suites said on PostgreSQL $major"
-  cat "target/majors.$major.log"
 done
 
 say "What passed on each major"
