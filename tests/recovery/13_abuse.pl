@@ -38,19 +38,20 @@ sql(qq(CREATE TABLE events (what text, code text, answer text, began float8, end
 	ANALYZE events));
 note(sql('SELECT what, answer, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2'));
 
-# The run was what it should be.
-at_least(50 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'ok'), 'takes that answered ok');
-at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'stored' AND answer = 'of a run'), 'codes that a crash spends');
-at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'error'), 'presentations of spent codes');
-at_least($seconds, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'consumed'), 'presentations of redeemed codes');
-at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_mark_consumed' AND answer = 'replayed'), 'marks that answered replayed');
-at_least(10 * $seconds, q(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = 'ok'), 'redemptions');
-at_least($seconds, qq(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = '$_'), "redemptions that answered $_")
+# The run was what it should be, also on a machine that does a fifth of the usual.
+my $slow = $seconds / 5;
+at_least(50 * $slow, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'ok'), 'takes that answered ok');
+at_least(10 * $slow, q(SELECT count(*) FROM events WHERE what = 'stored' AND answer = 'of a run'), 'codes that a crash spends');
+at_least(10 * $slow, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'error'), 'presentations of spent codes');
+at_least($slow, q(SELECT count(*) FROM events WHERE what = 'code_take' AND answer = 'consumed'), 'presentations of redeemed codes');
+at_least($slow / 10, q(SELECT count(*) FROM events WHERE what = 'code_mark_consumed' AND answer = 'replayed'), 'marks that answered replayed');
+at_least(10 * $slow, q(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = 'ok'), 'redemptions');
+at_least($slow, qq(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = '$_'), "redemptions that answered $_")
   for qw(consumed spent client_mismatch redirect_uri_mismatch);
-at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = 'expired'), 'redemptions that came too late');
-at_least($seconds, q(SELECT count(*) FROM events WHERE what = 'code_complete' AND answer = 'ok'), 'completions');
-at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_complete' AND answer = '55000'), 'completions that raised');
-at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'code_issue'), 'codes of the server');
+at_least($slow / 10, q(SELECT count(*) FROM events WHERE what = 'code_redeem' AND answer = 'expired'), 'redemptions that came too late');
+at_least($slow, q(SELECT count(*) FROM events WHERE what = 'code_complete' AND answer = 'ok'), 'completions');
+at_least($slow / 10, q(SELECT count(*) FROM events WHERE what = 'code_complete' AND answer = '55000'), 'completions that raised');
+at_least($slow / 10, q(SELECT count(*) FROM events WHERE what = 'code_issue'), 'codes of the server');
 at_least($seconds, q(SELECT count(*) FROM events WHERE what IN ('SIGTERM', 'SIGINT')), 'backends and workers terminated or cancelled');
 at_least($seconds / 20, q(SELECT count(*) FROM events WHERE what = 'SIGKILL'), 'crashes of the server');
 at_least($seconds / 10, q(SELECT count(*) FROM events WHERE what = 'rewritten'), 'tables rewritten');

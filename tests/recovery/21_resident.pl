@@ -166,6 +166,8 @@ is(in_block('audited'), 'ok', 'a take whose trigger calls a function of ours');
 $session = $node->background_psql('postgres');
 $session->query_safe("SELECT code_put('audited $_', '$grant', 4102444800)") for 1 .. 2;
 $session->query_safe("BEGIN; SELECT status FROM code_take('audited 1'); ROLLBACK");
+# A process looks once a second: the worker, which has just looked, shall look again, and this session shall not.
+$session->query_safe("SELECT pg_sleep(1.1); SELECT code_put('audited 3', '$grant', 4102444800)");
 sql('TRUNCATE authorization_queue');
 is(in_block('audited elsewhere'), 'ok', 'a take that finds no queue');
 like($session->query_safe("BEGIN; SELECT status FROM code_take('audited 2'); ROLLBACK"), qr/ok/, 'one by the worker of the former queue');
