@@ -11,6 +11,7 @@ const attestoCodes = require('../../../contrib/node-oauth2-server')
 
 const { CODE_TTL, DIE } = process.env
 const pool = new Pool({ max: 20 })
+pool.on('error', error => console.error(error.message))
 const digest = text => createHash('sha256').update(text).digest('hex')
 
 const grants = ['authorization_code', 'refresh_token']
