@@ -6,6 +6,9 @@ import { errors, Provider } from 'oidc-provider'
 // Only hashes of codes and of opaque access tokens are sent to PostgreSQL.
 const s256 = text => createHash('sha256').update(text).digest('base64url')
 
+// Makes errors of PostgreSQL with these SQLSTATEs the client's. All others are the server's.
+const blame = (errorOf, ...states) => cause => { throw states.includes(cause.code) ? errorOf(cause) : cause }
+
 // What the thumbprint of a key is made of (RFC 7638), by the type of the key.
 const MEMBERS = { EC: ['crv', 'kty', 'x', 'y'], OKP: ['crv', 'kty', 'x'], RSA: ['e', 'kty', 'n'] }
 
@@ -14,9 +17,7 @@ function thumbprint(proof) {
   try {
     const { jwk } = JSON.parse(Buffer.from(proof.split('.')[0], 'base64url'))
     return s256(JSON.stringify(jwk, MEMBERS[jwk.kty]))
-  } catch {
-    return null
-  }
+  } catch { return null }
 }
 
 // Members of the payload that the grant has, too, so that code_redeem can check them.
@@ -64,11 +65,9 @@ export default function attestoCodes(pool, Adapter) {
     // The payload holds the code itself, as jti.
     async upsert(code, { jti, ...payload }) {
       await query('SELECT code_put($1, $2, $3)', s256(code), { ...grantOf(payload), payload }, payload.exp)
+        .catch(blame(cause => new errors.InvalidRequest('a parameter is not text', 400, { cause }), '22P02', '22P05'))
     },
-    async find(code) {
-      const data = await look(code)
-      return data && { ...data.payload, jti: code }
-    },
+    find: code => look(code).then(data => data && { ...data.payload, jti: code }),
     // `find` has spent it.
     async consume(code) {
       if (requests.get(Provider.ctx)?.codeHash !== s256(code)) throw new Error('attesto_codes: only the token endpoint consumes')
@@ -95,10 +94,11 @@ export default function attestoCodes(pool, Adapter) {
 
   // Records the access token, and makes the code redeemed. A resource server knows a JWT by its jti, any other by its hash.
   async function complete({ codeHash }, { expiration, format, grantId, jti }) {
+    const call = codeHash ? 'code_complete' : 'code_record_access_token'
     const token = [format === 'jwt' ? jti : s256(jti), Math.ceil(Date.now() / 1000) + expiration]
-    if (codeHash) return query('SELECT code_complete($1, $2, $3)', codeHash, ...token)
-    const { good } = await query('SELECT code_record_access_token($1, $2, $3) AS good', grantId, ...token)
-    if (!good) throw new Error('the grant is revoked')
+    const { good } = await query(`SELECT ${call}($1, $2, $3) AS good`, codeHash ?? grantId, ...token)
+      .catch(blame(cause => new errors.InvalidGrant({ cause }), '55000', 'P0002'))
+    if (!good) throw new errors.InvalidGrant('the grant is revoked')
   }
 
   // After the whole token response is built, before it is sent.
@@ -106,13 +106,14 @@ export default function attestoCodes(pool, Adapter) {
     requests.set(ctx, {})
     await next()
     const token = ctx.oidc?.route === 'token' && ctx.status === 200 && ctx.oidc.entities.AccessToken
-    if (token?.grantId) await complete(requests.get(ctx), token).catch(cause => refuse(ctx, new errors.InvalidGrant({ cause })))
+    if (token?.grantId) await complete(requests.get(ctx), token).catch(error => refuse(ctx, error))
   }
 
+  // invalid_grant ends a code or a refresh token. An error of the server says nothing of them.
   function refuse(ctx, error) {
-    ctx.status = error.statusCode
-    ctx.body = { error: error.error, error_description: error.error_description }
-    ctx.oidc.provider.emit('grant.error', ctx, error)
+    const { statusCode = 500, error: name = 'server_error', error_description: description } = error
+    Object.assign(ctx, { status: statusCode, body: { error: name, error_description: description } })
+    ctx.oidc.provider.emit(statusCode < 500 ? 'grant.error' : 'server_error', ctx, error)
   }
 
   return { middleware, adapter: model => model === 'AuthorizationCode' ? codes : guarded(model) }

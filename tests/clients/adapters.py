@@ -33,13 +33,18 @@ class Adapter(NamedTuple):
     refreshes: bool = True
     insists_on_pkce: bool = False
     grace: bool = True
+    # Whether the server gives tokens for a password, and, if asked to, JWTs that are known by what is in them.
+    password: bool = False
+    jwt: bool = False
 
 
 ADAPTERS = [
-    Adapter("authlib_psycopg", "authlib", [PYTHON, str(SERVERS / "authlib_psycopg.py")], id_token=True),
-    Adapter("authlib_sqlalchemy", "authlib", [PYTHON, str(SERVERS / "authlib_sqlalchemy.py")], id_token=True),
+    Adapter("authlib_psycopg", "authlib", [PYTHON, str(SERVERS / "authlib_psycopg.py")], id_token=True, password=True,
+            jwt=True),
+    Adapter("authlib_sqlalchemy", "authlib", [PYTHON, str(SERVERS / "authlib_sqlalchemy.py")], id_token=True, password=True,
+            jwt=True),
     Adapter("oauth2_server", "node-oauth2-server", ["node", str(SERVERS / "oauth2_server.mjs")],
-            {"no redirect_uri": (400, "invalid_request")}),
+            {"no redirect_uri": (400, "invalid_request")}, jwt=True),
     Adapter("oidc_provider", "node-oidc-provider",
             ["node", "--import", str(SERVERS / "modules.mjs"), str(SERVERS / "oidc_provider.mjs")],
             {"no redirect_uri": (400, "invalid_request")}, table=False, id_token=True),

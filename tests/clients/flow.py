@@ -11,8 +11,11 @@ What a test server (tests/clients/servers) is to the scenarios:
 - Clients: `app` (secret `app-secret`, https://app.example/cb and https://app.example/other), and `other` (`other-secret`,
   https://other.example/cb). The scope is `openid`. PKCE is not required, unless the framework insists.
 - DIE=1: it exits hard between the redemption of a code and its completion. CODE_TTL: how many seconds codes live (60).
+- JWT=jti and JWT=plain, where the adapter has `jwt`: access tokens are JWTs, signed with ES256, with and without a jti. /me verifies
+  them and does not look them up.
 """
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -37,6 +40,8 @@ def s256(text):
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 WRONG = VERIFIER[::-1]
+# The order of P-256.
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 PKCE = {"code_challenge": s256(VERIFIER), "code_challenge_method": "S256"}
 CLIENTS = 20
 ROUNDS = 10
@@ -78,6 +83,14 @@ def browser():
 
 def claims(jwt):
     return json.loads(base64.urlsafe_b64decode(jwt.split(".")[1] + "=="))
+
+
+def resigned(jwt):
+    """The JWT with another good signature, which needs no key: ECDSA takes (r, n - s) for (r, s)."""
+    signed, signature = jwt.rsplit(".", 1)
+    raw = base64.urlsafe_b64decode(signature + "==")
+    other = raw[:32] + (ORDER - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
+    return f"{signed}.{base64.urlsafe_b64encode(other).rstrip(b'=').decode()}"
 
 
 class Server:
@@ -170,9 +183,14 @@ class Flow:
             self.downgrades(server)
             self.revocation(server)
             self.failed_store(server)
+            self.failed_database(server)
+            self.failed_completion(server)
+            self.other_grant(server)
             self.race(server)
+        self.jwts()
         self.expiry()
         self.replay()
+        self.disconnection()
         self.death()
         self.grace()
         self.nothing_leaked()
@@ -207,6 +225,7 @@ class Flow:
         self.equal(tokens.status, 200, "a code gets tokens")
         if self.adapter.id_token:
             self.equal(claims(tokens.body["id_token"]).get("nonce"), "n-0S6_WzA2Mj", "the ID token has the nonce")
+            self.equal(server.authorize(**PKCE, nonce="n\0").get("error"), "invalid_request", "a NUL in the nonce")
         self.equal(server.me(tokens.body.get("access_token")), 200, "the access token is good")
         self.equal(server.me("no-token"), 401, "another one is not")
         self.equal(self.tokens(), before + 1, "the access token was recorded")
@@ -293,6 +312,69 @@ class Flow:
         self.ok(server.token(server.code()).status >= 400, "tokens that cannot be stored are not sent")
         self.db.execute("GRANT INSERT ON app.tokens TO oauth_server")
         self.equal(self.kept(), before, "tokens that cannot be stored are not recorded")
+
+    def failed_database(self, server):
+        """An error of the server, after which a client keeps the refresh token that it has."""
+        if not self.adapter.refreshes:
+            return
+        refresh_token = server.token(server.code()).body["refresh_token"]
+        self.db.execute("REVOKE EXECUTE ON FUNCTION oauth.code_record_access_token FROM oauth_server")
+        self.ok(server.refresh(refresh_token).status >= 500, "a refresh that the database fails is an error of the server")
+        self.db.execute("GRANT EXECUTE ON FUNCTION oauth.code_record_access_token TO oauth_server")
+
+    @staticmethod
+    def issues(server):
+        """Whether the server issues codes, in the end."""
+        def issued():
+            with contextlib.suppress(OSError):
+                return server.process.poll() is not None or server.authorize().get("code")
+
+        until(issued)
+        return server.process.poll() is None
+
+    def disconnect(self):
+        self.db.execute("SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE usename = 'oauth_server'")
+
+    def disconnection(self):
+        """PostgreSQL ends all connections, as at a restart: of an idle server, and of one that completes a redemption."""
+        with self.server() as server:
+            self.ok(self.issues(server), "a server has connections")
+            self.disconnect()
+            self.ok(self.issues(server), "an idle server outlives its connections")
+        with gate() as relay, self.server(PGHOST="127.0.0.1", PGPORT=str(relay.server_address[1])) as server, \
+                ThreadPoolExecutor() as pool:
+            answer = pool.submit(server.token, server.code())
+            self.ok(relay.reached.wait(30), "a redeemer is stopped before the completion")
+            self.disconnect()
+            relay.opened.set()
+            with contextlib.suppress(OSError):
+                self.ok(answer.result().status >= 400, "a completion that loses its connection sends no tokens")
+            self.ok(self.issues(server), "and the server goes on")
+
+    def failed_completion(self, server):
+        self.db.execute("REVOKE EXECUTE ON FUNCTION oauth.code_complete FROM oauth_server")
+        self.ok(server.token(server.code()).status >= 500, "a completion that the database fails is an error of the server")
+        self.db.execute("GRANT EXECUTE ON FUNCTION oauth.code_complete TO oauth_server")
+
+    def other_grant(self, server):
+        """Tokens that no code began have no family."""
+        if not self.adapter.password:
+            return
+        form = {"grant_type": "password", "username": "alice", "password": "secret", "scope": "openid"}
+        tokens = server.ask("/token", form, Authorization=APP.basic())
+        self.equal((tokens.status, server.me(tokens.body.get("access_token"))), (200, 200), "a password gets tokens")
+        again = server.refresh(tokens.body.get("refresh_token"))
+        self.equal((again.status, server.me(again.body.get("access_token"))), (200, 200), "and so does their refresh token")
+
+    def jwts(self):
+        for kind in ["jti", "plain"] if self.adapter.jwt else []:
+            with self.server(JWT=kind) as server:
+                code = server.code()
+                token = server.token(code).body["access_token"]
+                tokens = token, resigned(token)
+                self.equal([server.me(token) for token in tokens], [200, 200], f"a JWT ({kind}) is good with either signature")
+                self.refused(server.token(code), f"a reuse, with a JWT ({kind})")
+                self.equal([server.me(token) for token in tokens], [401, 401], f"a reuse revokes a JWT ({kind}) with either")
 
     def expiry(self):
         with self.server(CODE_TTL="1") as server:

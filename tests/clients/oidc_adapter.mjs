@@ -39,6 +39,10 @@ async function ofCodes(codes, value) {
   await equal('an unknown code is not found', codes.find('no-code'), undefined)
   await fails('a code is stored once', put(first, 'g3'), { code: '23505' })
   await equal('and is as it was', codes.find(first), payload(first, 'g1'))
+  for (const [name, text] of Object.entries({ 'a NUL': 'n\0', 'half a character': '\ud800' })) {
+    const put = codes.upsert(randomUUID(), { ...payload('c', 'g1'), nonce: text })
+    await fails(`${name} in a parameter is the client's error`, put, { error: 'invalid_request' })
+  }
   await fails('consume outside of the token endpoint is an error', codes.consume(first), /only the token endpoint/)
   await equal('which leaves the code live', status(first), 'live')
   await fails('findByUid is an error', codes.findByUid('u'), /no uid/)

@@ -1,6 +1,8 @@
 """What the two Authlib servers share: Flask, the clients, and the adapter. They differ in how they store tokens."""
 import os
 import sys
+import time
+import uuid
 from pathlib import Path
 
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
@@ -9,13 +11,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "contrib/authlib"))
 import attesto_authlib  # noqa: E402
 from attesto_authlib import Codes  # noqa: E402, F401
 from authlib.integrations.flask_oauth2 import AuthorizationServer, ResourceProtector  # noqa: E402
-from authlib.integrations.sqla_oauth2 import OAuth2ClientMixin  # noqa: E402
+from authlib.integrations.sqla_oauth2 import OAuth2ClientMixin, OAuth2TokenMixin  # noqa: E402
 from authlib.oauth2 import OAuth2Error  # noqa: E402
+from authlib.oauth2.rfc6749.grants import ResourceOwnerPasswordCredentialsGrant  # noqa: E402
 from authlib.oauth2.rfc7636 import CodeChallenge  # noqa: E402
 from authlib.oidc.core import UserInfo  # noqa: E402
 from authlib.oidc.core.grants import OpenIDCode  # noqa: E402
 from flask import Flask, request  # noqa: E402
-from joserfc.jwk import OctKey  # noqa: E402
+from joserfc import jwt  # noqa: E402
+from joserfc.jwk import ECKey, OctKey  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
 
 
@@ -23,7 +27,7 @@ class Client(OAuth2ClientMixin):
     def __init__(self, name, *redirect_uris):
         self.client_id, self.client_secret = name, f"{name}-secret"
         self.set_client_metadata({"redirect_uris": redirect_uris, "scope": "openid", "response_types": ["code"],
-                                  "grant_types": ["authorization_code", "refresh_token"]})
+                                  "grant_types": ["authorization_code", "refresh_token", "password"]})
 
 
 class User:
@@ -48,6 +52,21 @@ class OpenID(OpenIDCode):
         return UserInfo(sub=user.get_user_id())
 
 
+class JWT(OAuth2TokenMixin):
+    """An access token that is known by what is in it."""
+    KEY = ECKey.generate_key("P-256")
+    access_token_revoked_at = refresh_token_revoked_at = 0
+
+    def __init__(self, access_token):
+        claims = jwt.decode(access_token, self.KEY).claims
+        self.issued_at, self.expires_in, self.scope = claims["iat"], 3600, claims["scope"]
+
+    @classmethod
+    def generate(cls, scope, **_):
+        jti = {"jti": str(uuid.uuid4())} if os.environ["JWT"] == "jti" else {}
+        return jwt.encode({"alg": "ES256"}, {"iat": int(time.time()), "scope": scope, **jti}, cls.KEY)
+
+
 CLIENTS = {
     "app": Client("app", "https://app.example/cb", "https://app.example/other"),
     "other": Client("other", "https://other.example/cb"),
@@ -67,6 +86,12 @@ def serve(codes, save_token, find_token, close=lambda: None):
                 os._exit(1)
             super().save_token(token)
 
+    class PasswordGrant(attesto_authlib.Stored, ResourceOwnerPasswordCredentialsGrant):
+        TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic"]
+
+        def authenticate_user(self, username, password):
+            return User()
+
     class RefreshGrant(attesto_authlib.RefreshGrant):
         def authenticate_refresh_token(self, refresh_token):
             return find_token("refresh_token", refresh_token)
@@ -79,14 +104,16 @@ def serve(codes, save_token, find_token, close=lambda: None):
 
     class TokenValidator(attesto_authlib.TokenValidator):
         def authenticate_token(self, access_token):
-            return find_token("access_token", access_token)
+            return JWT(access_token) if "JWT" in os.environ else find_token("access_token", access_token)
 
-    CodeGrant.codes = RefreshGrant.codes = TokenValidator.codes = codes
+    CodeGrant.codes = PasswordGrant.codes = RefreshGrant.codes = TokenValidator.codes = codes
     app = Flask(__name__)
     app.config["OAUTH2_REFRESH_TOKEN_GENERATOR"] = True
+    app.config["OAUTH2_ACCESS_TOKEN_GENERATOR"] = JWT.generate if "JWT" in os.environ else True
     app.teardown_appcontext(lambda error: close())
     server = AuthorizationServer(app, CLIENTS.get, save_token)
     server.register_grant(CodeGrant, [CodeChallenge(), OpenID()])
+    server.register_grant(PasswordGrant)
     server.register_grant(RefreshGrant)
     guard = ResourceProtector()
     guard.register_token_validator(TokenValidator())

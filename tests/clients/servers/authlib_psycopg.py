@@ -34,6 +34,6 @@ def find_token(column, value):
 
 
 with connect() as start:
-    start.execute("CREATE TABLE IF NOT EXISTS tokens (access_token text PRIMARY KEY, refresh_token text, family_id text NOT NULL,"
+    start.execute("CREATE TABLE IF NOT EXISTS tokens (access_token text PRIMARY KEY, refresh_token text, family_id text,"
                   " client_id text NOT NULL, scope text NOT NULL, issued_at bigint NOT NULL, expires_in bigint NOT NULL)")
 serve(Codes(connect), save_token, find_token)

@@ -14,7 +14,7 @@ session = scoped_session(sessionmaker(engine))
 class Token(Base, OAuth2TokenMixin):
     __tablename__ = "tokens"
     id = Column(Integer, primary_key=True)
-    family_id = Column(Text, nullable=False)
+    family_id = Column(Text)
 
 
 def save_token(token, request):

@@ -1,6 +1,6 @@
 // An authorization server on @node-oauth/oauth2-server, wired as contrib/node-oauth2-server/README.md says. What each of
 // these servers answers is written at the head of adapters.py.
-import { createHash } from 'node:crypto'
+import { createHash, generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto'
 import http from 'node:http'
 import { createRequire } from 'node:module'
 
@@ -9,26 +9,48 @@ const OAuth2Server = require('@node-oauth/oauth2-server')
 const { Pool } = require('pg')
 const attestoCodes = require('../../../contrib/node-oauth2-server')
 
-const { CODE_TTL, DIE } = process.env
+const { CODE_TTL, DIE, JWT } = process.env
 const pool = new Pool({ max: 20 })
+pool.on('error', error => console.error(error.message))
 const digest = text => createHash('sha256').update(text).digest('hex')
 
 const grants = ['authorization_code', 'refresh_token']
 const clients = {
-  app: { id: 'app', secret: 'app-secret', redirectUris: ['https://app.example/cb', 'https://app.example/other'], grants },
-  other: { id: 'other', secret: 'other-secret', redirectUris: ['https://other.example/cb'], grants }
+  app: { id: 1, secret: 'app-secret', redirectUris: ['https://app.example/cb', 'https://app.example/other'], grants },
+  other: { id: 2, secret: 'other-secret', redirectUris: ['https://other.example/cb'], grants }
 }
 
 // A token of the table, as the framework wants it.
 const stored = row => row && {
   accessTokenExpiresAt: row.expires_at, refreshTokenExpiresAt: row.refresh_expires_at, scope: row.scope,
-  client: clients[row.client_id], user: { id: row.subject }, familyId: row.family_id
+  client: { id: row.client_id }, user: { id: row.subject }, familyId: row.family_id
 }
 const find = async (column, token) =>
   stored((await pool.query(`SELECT * FROM tokens WHERE ${column} = $1`, [digest(token)])).rows[0])
 
-const model = {
-  getClient: async (id, secret) => clients[id] && [null, clients[id].secret].includes(secret) ? clients[id] : null,
+// A class with private members, as anybody's may be.
+class Model {
+  #key = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  #with = key => ({ key: this.#key[key], dsaEncoding: 'ieee-p1363' })
+
+  async getClient(name, secret) {
+    return clients[name] && [null, clients[name].secret].includes(secret) ? clients[name] : null
+  }
+
+  async generateAccessToken(client, user) {
+    if (!JWT) return randomUUID()
+    const claims = { sub: user.id, exp: Math.ceil(Date.now() / 1000) + 60, jti: JWT === 'jti' ? randomUUID() : undefined }
+    const signed = [{ alg: 'ES256' }, claims].map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+    return `${signed}.${sign('sha256', signed, this.#with('privateKey')).toString('base64url')}`
+  }
+
+  async getAccessToken(token) {
+    if (!JWT) return find('access_token', token)
+    const [header, payload, signature] = token.split('.')
+    if (!verify('sha256', `${header}.${payload}`, this.#with('publicKey'), Buffer.from(signature, 'base64url'))) return null
+    const { exp, sub } = JSON.parse(Buffer.from(payload, 'base64url'))
+    return { accessTokenExpiresAt: new Date(exp * 1000), user: { id: sub } }
+  }
 
   async saveToken(token, client, user, db) {
     if (DIE && token.authorizationCode) process.kill(process.pid, 'SIGKILL')
@@ -36,20 +58,20 @@ const model = {
       [digest(token.accessToken), token.accessTokenExpiresAt, digest(token.refreshToken), token.refreshTokenExpiresAt,
         client.id, user.id, token.scope, token.familyId])
     return { ...token, client, user }
-  },
+  }
 
-  getAccessToken: token => find('access_token', token),
   async getRefreshToken(refreshToken) {
     const token = await find('refresh_token', refreshToken)
     return token && { ...token, refreshToken }
-  },
+  }
+
   async revokeToken({ refreshToken }) {
     const sql = 'UPDATE tokens SET refresh_token = NULL WHERE refresh_token = $1'
     return (await pool.query(sql, [digest(refreshToken)])).rowCount === 1
   }
 }
 
-const modelOf = attestoCodes(pool, model)
+const modelOf = attestoCodes(pool, new Model())
 
 async function route({ path, request, response, server }) {
   switch (path) {
@@ -90,6 +112,6 @@ async function answer(incoming, outgoing) {
 
 await pool.query(`CREATE TABLE IF NOT EXISTS tokens (
   access_token text PRIMARY KEY, expires_at timestamptz NOT NULL, refresh_token text UNIQUE,
-  refresh_expires_at timestamptz NOT NULL, client_id text NOT NULL, subject text NOT NULL, scope text[], family_id text)`)
+  refresh_expires_at timestamptz NOT NULL, client_id integer NOT NULL, subject text NOT NULL, scope text[], family_id text)`)
 const listener = http.createServer(answer)
 listener.listen(0, '127.0.0.1', () => console.log(`listening http://127.0.0.1:${listener.address().port}`))

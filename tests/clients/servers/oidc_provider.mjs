@@ -48,7 +48,9 @@ const configuration = {
   ttl: { AuthorizationCode: Number(CODE_TTL ?? 60) }
 }
 
-const { adapter, middleware } = attestoCodes(new pg.Pool({ max: 20 }), Memory)
+const pool = new pg.Pool({ max: 20 })
+pool.on('error', error => console.error(error.message))
+const { adapter, middleware } = attestoCodes(pool, Memory)
 
 // The framework's own way to end a grant.
 async function revoke(provider, request, response) {
