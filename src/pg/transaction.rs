@@ -195,6 +195,11 @@ pub fn flush_here() {
     set_local(c"synchronous_commit", c"local");
 }
 
+/// Lets the commit of this transaction wait for nothing: what it writes need not outlive a crash.
+pub fn wait_for_nothing() {
+    set_local(c"synchronous_commit", c"off");
+}
+
 /// How many bytes of WAL this process has written since it was started.
 pub fn wal_written() -> u64 {
     // SAFETY: reads a variable of this process.

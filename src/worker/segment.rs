@@ -10,7 +10,7 @@ use crate::pg::backend::{
 };
 use crate::pg::segment::{Mapped, Shared};
 use crate::pg::shared_counters::{self, Counts};
-use crate::pg::transaction::{in_transaction, or_roll_back};
+use crate::pg::transaction::{in_transaction, or_roll_back, wait_for_nothing};
 use crate::table::{Published, Row, Table, Values};
 use pgrx::{log, pg_sys};
 use std::cell::Cell;
@@ -193,7 +193,13 @@ pub fn my_handle() -> Option<u32> {
 /// used, or `schema` finds no schema.
 pub fn look_or_make(schema: impl Fn() -> Option<pg_sys::Oid>) -> Option<&'static Segment> {
     for _ in 0..ATTEMPTS {
-        let made = or_roll_back(|| in_transaction(|| schema().map(publish)));
+        let made = or_roll_back(|| {
+            in_transaction(|| {
+                // The table is unlogged, but whoever reads a catalog may write WAL, and would wait for standbys.
+                wait_for_nothing();
+                schema().map(publish)
+            })
+        });
         if made.ok().flatten().and_then(Result::ok).flatten().is_some() {
             return serve_mine();
         }
