@@ -40,17 +40,6 @@ my $node = new_primary('crash', 'synchronous_commit = off', 'wal_writer_delay = 
 
 sub value { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
-sub wait_until
-{
-	my ($what, $is_so) = @_;
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return if $is_so->();
-		select undef, undef, undef, 0.1;
-	}
-	die "$what: this did not happen";
-}
-
 sub kill_server
 {
 	my $pid = $node->{_pid};

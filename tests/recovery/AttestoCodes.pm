@@ -8,7 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_primary grant put take error_of bound kill_backend);
+our @EXPORT = qw(new_primary grant put take error_of bound kill_backend wait_until);
 
 # While a server recovers, a psql that cannot connect may be gone before its query is written to it, and IPC::Run
 # dies of that. To a poll it is an answer like another one.
@@ -103,6 +103,18 @@ sub kill_backend
 		select undef, undef, undef, 0.1;
 	}
 	die 'the server did not come back';
+}
+
+# Polls until it is so, for what SQL cannot ask.
+sub wait_until
+{
+	my ($what, $is_so) = @_;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return if $is_so->();
+		select undef, undef, undef, 0.1;
+	}
+	die "$what: this did not happen";
 }
 
 1;

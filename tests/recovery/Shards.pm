@@ -59,17 +59,6 @@ sub new_proxy
 	return $node;
 }
 
-sub wait_until
-{
-	my ($what, $is_so) = @_;
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return if $is_so->();
-		select undef, undef, undef, 0.1;
-	}
-	die "$what: this did not happen";
-}
-
 # Kills the postmaster with SIGKILL.
 sub crash
 {
