@@ -76,7 +76,7 @@ fn find(head: &Head) -> Result<Option<&'static Queue>, Error> {
 }
 
 /// Has a worker publish a segment. Where there is no place for it, the worker of another caller may have the place, and
-/// publish one.
+/// publish one. A worker that was asked for its place is gone again, with its segment.
 fn have_made(head: &Head) -> Result<Option<&'static Segment>, Error> {
     let deadline = Instant::now() + START_PATIENCE;
     loop {
@@ -84,7 +84,7 @@ fn have_made(head: &Head) -> Result<Option<&'static Segment>, Error> {
         let made = oneshot::publish(head, deadline.min(now + GLANCE));
         match (made, segment::look_beside(head.table)) {
             (_, Some(segment)) => return Ok(Some(segment)),
-            (Err(_), None) if now < deadline => {}
+            (Ok(true) | Err(_), None) if now < deadline => {}
             (made, None) => return made.map(|_| None),
         }
     }
@@ -202,12 +202,13 @@ pub fn work(segment: &Segment) {
     loop {
         jobs.extend(queue.fetch());
         if jobs.is_empty() {
+            // First it waits: whoever had the queue made has yet to find it.
+            let is_woken = pause(LOOK);
+            reload();
             let is_over = last.elapsed() >= IDLE || is_database_wanted() || is_place_wanted();
-            if is_over && queue.leave_if_idle(pid()) {
+            if !is_woken && is_over && queue.leave_if_idle(pid()) {
                 return;
             }
-            pause(LOOK);
-            reload();
             continue;
         }
         let orders: Vec<_> = jobs.iter().map(|job| (job.order, job.deadline)).collect();

@@ -6,7 +6,7 @@ use AttestoCodes;
 use Test::More;
 
 my $node = new_primary('no_place', 'max_connections = 50', 'max_worker_processes = 1', 'max_parallel_workers = 1',
-	'max_logical_replication_workers = 0');
+	'max_logical_replication_workers = 0', 'autovacuum = off');
 my $grant = grant();
 my $named = "SELECT count(*) FROM pg_stat_activity WHERE application_name";
 
@@ -33,10 +33,15 @@ sub begin_session
 
 sub answer_of { my ($session) = @_; $session->{run}->finish; return $session->{out} . $session->{err}; }
 
+sub end_worker
+{
+	return until_true("SELECT coalesce(bool_and(pg_terminate_backend(pid, 10000)), true) FROM pg_stat_activity
+		WHERE application_name = 'attesto_codes resident'");
+}
+
 sub take_place
 {
-	until_true("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'")
-	  if sql("$named = 'attesto_codes resident'");
+	end_worker();
 	my $taker = begin_session($take_place);
 	until_true("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'parallel worker'");
 	return $taker;
@@ -93,7 +98,7 @@ is(is_live($_), 1, 'which does not carry out what was asked for by a caller that
 # Where no commit ends, all wait for one worker, also if there is no queue before.
 put_one("of four $_") for 1 .. 4;
 $keeper->quit;
-until_true("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'attesto_codes resident'");
+end_worker();
 sql('TRUNCATE authorization_queue');
 $node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
 $node->reload;
@@ -101,6 +106,49 @@ my @four = map { begin_take("of four $_", '6s') } 1 .. 4;
 is(answer_of($_), "ERROR:  57014\n", 'a commit that waits for a standby takes one place, and no caller is told that there is none') for @four;
 $node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $node->reload;
+
+# A worker that makes a queue leaves for a caller of another database, before its own caller has found the queue: that one
+# has another worker make another one. A worker cannot connect while pg_database is locked.
+sub connected
+{
+	my ($database) = @_;
+	my $session = $node->background_psql($database);
+	$session->query_safe('SELECT code_stats()');
+	return $session;
+}
+
+# A take in a transaction, whose answer comes with that of the next query.
+sub send_take
+{
+	my ($session, $code) = @_;
+	$session->{stdin} .= "BEGIN;\nSELECT status FROM code_take('$code');\nROLLBACK;\n";
+	$session->{run}->pump_nb while length $session->{stdin};
+	return;
+}
+
+sql('CREATE DATABASE other');
+$node->safe_psql('other', "CREATE EXTENSION attesto_codes; SELECT code_put('of other', '$grant', 4102444800)");
+put_one('overtaken');
+end_worker();
+sql('TRUNCATE authorization_queue');
+my ($overtaken, $of_other, $locker, $watcher) = map { connected($_) } 'postgres', 'other', 'postgres', 'postgres';
+my $is_true = sub { return $watcher->query_safe("SELECT $_[0]") eq 't' };
+my $overtaken_pid = $overtaken->query_safe('SELECT pg_backend_pid()');
+$locker->query_safe("BEGIN;\nLOCK pg_database IN ACCESS EXCLUSIVE MODE");
+send_take($overtaken, 'overtaken');
+wait_until('a worker connects',
+	sub { $is_true->("count(*) = 1 FROM pg_locks WHERE relation = 'pg_database'::regclass AND NOT granted") });
+send_take($of_other, 'of other');
+wait_until('another caller wants its place',
+	sub { $is_true->("count(*) = 1 FROM pg_locks WHERE locktype = 'object' AND mode = 'ShareLock' AND objid = 0") });
+kill 'STOP', $overtaken_pid;
+$locker->query_safe('COMMIT');
+like($of_other->query_safe('SELECT 1'), qr/^ok\n/, 'a worker that made a queue leaves for another database');
+kill 'CONT', $overtaken_pid;
+like($overtaken->query_safe('SELECT 1'), qr/^ok\n/, 'its caller is answered all the same');
+is(sql("$named = 'attesto_codes resident' AND datname = 'postgres'"), '1', 'by a worker that stays');
+$_->quit for $overtaken, $of_other, $locker, $watcher;
+
 put_one('again');
 $keeper = $node->background_psql('postgres');
 like($keeper->query_safe("BEGIN;\nSELECT status FROM code_take('again');\nROLLBACK"), qr/ok/, 'later takes go on');
