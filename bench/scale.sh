@@ -129,19 +129,28 @@ empty() {
   done
 }
 
-# set_mode MODE: whether the shards wait for the disk.
+# set_mode MODE: whether the shards wait for the disk. Sessions that begin later do as it says.
 set_mode() {
   local shard value=on
   [ "$1" = flushed ] || value=off
-  for ((shard = 1; shard <= most; shard++)); do at "shard$shard" -c "ALTER SYSTEM SET fsync = $value" -c "SELECT pg_reload_conf()" >/dev/null; done
+  for ((shard = 1; shard <= most; shard++)); do at "shard$shard" -c "ALTER DATABASE postgres SET attesto_codes.codes_survive_crash = $value"; done
 }
 
-# round MODE TARGET N: one line of RAW: what a redemption cost the shards, and the proxy, and how many there were in a second. Where
-# flushes count, every shard has as many clients: with fewer clients to a shard fewer commits share a flush. Where they do not, there
-# are always as many clients, so that the machine has no more processes at work.
+# clients MODE TARGET N: how many there are. Where flushes count, every shard has as many clients: with fewer clients to a shard fewer
+# commits share a flush. Where they do not, the shards have as many sessions in all, since the more processes share the caches of
+# one machine, the more time each of them takes. A session of the proxy has one at each shard.
+clients() {
+  case $1,$2 in
+    flushed,*) echo $((CLIENTS * $3)) ;;
+    *,proxy) echo $((CLIENTS * most / $3)) ;;
+    *,straight) echo $((CLIENTS * most)) ;;
+  esac
+}
+
+# round MODE TARGET N: one line of RAW: what a redemption cost the shards, and the proxy, and how many there were in a second.
 round() {
-  local mode=$1 target=$2 number=$3 clients=$CLIENTS short used=() redeemed=0 shard
-  [ "$mode" != flushed ] || clients=$((CLIENTS * number))
+  local mode=$1 target=$2 number=$3 clients short used=() redeemed=0 shard
+  clients=$(clients "$@")
   short=$((REDEMPTIONS * number / clients))
   empty
   [ "$target" != proxy ] || name_shards "$number"
