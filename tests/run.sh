@@ -8,8 +8,8 @@
 JOBS=${JOBS:-$(nproc)}
 failed=0
 work=$(work_folder test)
-cp -r "$ROOT/tests" "$ROOT/contrib" "$work"
-is_root && chown -R postgres "$work/tests" "$work/contrib"
+cp -r "$ROOT"/{tests,contrib,docs} "$work"
+is_root && chown -R postgres "$work"/{tests,contrib,docs}
 trap 'wait; if [ $failed = 0 ]; then rm -rf "$work"; else echo "kept: $work"; fi' EXIT
 
 # beside COMMAND …: runs it as soon as fewer than JOBS others run, and shows all that it said when it ends.
