@@ -133,7 +133,9 @@ empty() {
 set_mode() {
   local shard value=on
   [ "$1" = flushed ] || value=off
-  for ((shard = 1; shard <= most; shard++)); do at "shard$shard" -c "ALTER DATABASE postgres SET attesto_codes.codes_survive_crash = $value"; done
+  for ((shard = 1; shard <= most; shard++)); do
+    at "shard$shard" -c "ALTER DATABASE postgres SET attesto_codes.codes_survive_crash = $value" -c "ALTER DATABASE postgres SET synchronous_commit = $value"
+  done
 }
 
 # clients MODE TARGET N: how many there are. Where flushes count, every shard has as many clients: with fewer clients to a shard fewer
@@ -193,7 +195,8 @@ say "$TITLE"
 {
   PGHOST=$NET.${ADDRESS[proxy]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres machine
   echo "Medians of $ROUNDS rounds of \`code_redeem\` with meta, $((4 * REDEMPTIONS)) for each shard; all servers are on the same machine, each in a network"
-  echo "namespace. Flushed: every commit is on disk, and each shard has $CLIENTS clients. Unflushed: fsync is off, and there are $CLIENTS clients in all."
+  echo "namespace. Flushed: every commit is on disk, and each shard has $CLIENTS clients. Unflushed: codes_survive_crash and synchronous_commit are off, and the shards"
+  echo "have $((CLIENTS * most)) sessions in all."
   "$ROOT/bench/report.py" scale <"$RAW"
 } | tee "$work/section"
 section "$TITLE" <"$work/section"

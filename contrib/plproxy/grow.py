@@ -7,7 +7,8 @@ NEW is a physical standby of OLD that streams from it. OLD is the connection as 
 there, with a new name of the database: on both servers it gets that name. --admin is laid over both, for a superuser. Every proxy
 has to be named: one that is forgotten gets errors from the shards that were split, until --map-only is run for it.
 
-Nothing but the map is changed on a proxy. Calls wait meanwhile, and none fails. See docs/scale-out.md.
+Nothing but the map is changed on a proxy. Calls wait meanwhile, and none fails. See docs/scale-out.md. Until the standbys are promoted
+a failure leaves everything as it was.
 """
 import argparse
 import contextlib
@@ -28,15 +29,21 @@ def say(text):
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
+def connect(connection, admin, stack, **members):
+    return stack.enter_context(psycopg.connect(make_conninfo(connection, **(conninfo_to_dict(admin) | {"dbname": "postgres"} | members)),
+                                               autocommit=True))
+
+
 class Split:
     """One old shard, and the standby of it that becomes a new one."""
 
     def __init__(self, old, new, admin, stack):
         self.old, self.new = old, new
         self.database, self.new_database = (conninfo_to_dict(connection)["dbname"] for connection in (old, new))
-        self.primary, self.standby = (
-            stack.enter_context(psycopg.connect(make_conninfo(connection, **(conninfo_to_dict(admin) | {"dbname": "postgres"})), autocommit=True))
-            for connection in (old, new))
+        # A standby takes no writes yet, whatever NEW asks for.
+        self.primary, self.standby = connect(old, admin, stack), connect(new, admin, stack, target_session_attrs="any")
+        # The fence has to outlive a crash of the old shard, and has to be on its standbys.
+        self.primary.execute("SET synchronous_commit = on")
 
     def check(self):
         if f"dbname={self.database}" not in self.old or self.database == self.new_database:
@@ -46,8 +53,21 @@ class Split:
         same = self.primary.execute("SELECT NOT pg_is_in_recovery() AND system_identifier = %s FROM pg_control_system()", [primary])
         if not (is_standby and same.fetchone()[0]):
             sys.exit(f"{self.new} is no standby of {self.old}")
+        if not self.has(self.primary, self.database) or self.has(self.primary, self.new_database):
+            sys.exit(f"{self.old}: there is no {self.database}, or there is a {self.new_database} already")
         if self.lag() > LAG:
             sys.exit(f"{self.new} is far behind {self.old}")
+        waits = self.standby.execute("SELECT current_setting('synchronous_standby_names') <> '' AND NOT EXISTS (SELECT FROM pg_stat_replication)")
+        if waits.fetchone()[0]:
+            sys.exit(f"{self.new} would wait for a standby that it does not have: empty synchronous_standby_names there")
+
+    def check_done(self):
+        for connection, conn in ((self.old, self.primary), (self.new, self.standby)):
+            if conn.execute("SELECT pg_is_in_recovery()").fetchone()[0] or not self.has(conn, self.new_database):
+                sys.exit(f"{connection}: this server is not split. It is a standby, or has no database {self.new_database}")
+
+    def has(self, conn, database):
+        return conn.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", [database]).fetchone()[0]
 
     def lag(self):
         position = self.primary.execute("SELECT pg_current_wal_insert_lsn()").fetchone()[0]
@@ -69,16 +89,18 @@ class Split:
         self.until(self.primary, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = %s)", self.database)
         self.rename(self.database, self.new_database)
 
-    def unfence(self):
+    def take_back(self):
         """As it was. The new name is there only if the fence was finished."""
-        with contextlib.suppress(psycopg.errors.InvalidCatalogName):
-            self.rename(self.new_database, self.database)
-        self.allow(self.primary, self.database, True)
+        try:
+            with contextlib.suppress(psycopg.errors.InvalidCatalogName):
+                self.rename(self.new_database, self.database)
+            self.allow(self.primary, self.database, True)
+        except psycopg.Error as error:
+            say(f"{self.old}: take this back by hand, as docs/scale-out.md says: {str(error).strip()}")
 
     def catch_up(self):
-        """The standby has all that the old shard has written."""
-        position = self.primary.execute("SELECT pg_current_wal_flush_lsn()").fetchone()[0]
-        self.until(self.standby, "SELECT pg_last_wal_replay_lsn() >= %s", position)
+        """The standby has all that the old shard has written: the new name came last. That of another shard never has it."""
+        self.until(self.standby, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", self.new_database)
 
     def promote(self):
         self.standby.execute("SELECT pg_promote(false)")
@@ -95,10 +117,11 @@ class Split:
 
     def open(self):
         for conn in (self.primary, self.standby):
+            # No standby has to know it.
+            conn.execute("SET synchronous_commit = local")
             self.allow(conn, self.new_database, True)
 
     def change_map(self, proxy):
-        """Once: a second time finds no old name."""
         proxy.execute("UPDATE shards.map SET connection = %s FROM (SELECT partition, row_number() OVER (ORDER BY partition) > count(*) OVER () / 2"
                       " AS is_second FROM shards.map WHERE connection = %s) half WHERE map.partition = half.partition AND is_second",
                       [self.new, self.old])
@@ -106,8 +129,16 @@ class Split:
                       [f"dbname={self.database}", f"dbname={self.new_database}", self.old])
 
 
-def read_map(proxy):
-    return proxy.execute("SELECT connection FROM shards.map ORDER BY partition").fetchall()
+def check_maps(splits, proxies):
+    maps = [proxy.execute("SELECT connection FROM shards.map ORDER BY partition").fetchall() for proxy in proxies]
+    if any(other != maps[0] for other in maps) or any((split.old,) not in maps[0] for split in splits):
+        sys.exit("the maps of the proxies differ, or an OLD does not stand there")
+
+
+def check(splits, proxies):
+    check_maps(splits, proxies)
+    for split in splits:
+        split.check()
 
 
 def pause(proxies):
@@ -116,6 +147,9 @@ def pause(proxies):
         try:
             for proxy in proxies:
                 proxy.execute("BEGIN")
+                # Until PostgreSQL 16 there is no transaction_timeout.
+                proxy.execute("SELECT set_config(name, '0', true) FROM pg_settings"
+                              " WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')")
                 proxy.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 proxy.execute("LOCK TABLE shards.version IN ACCESS EXCLUSIVE MODE")
             return
@@ -132,19 +166,21 @@ def resume(proxies):
 
 
 def split_all(splits, proxies):
+    check(splits, proxies)
     pause(proxies)
     began = time.monotonic()
-    try:
-        for step in (Split.close, Split.fence, Split.catch_up):
+    with contextlib.ExitStack() as way_back:
+        way_back.callback(resume, proxies)
+        # Another one may have split them since.
+        check(splits, proxies)
+        for split in splits:
+            way_back.callback(split.take_back)
+            split.close()
+        for step in (Split.fence, Split.catch_up):
             for split in splits:
                 step(split)
-    except BaseException:
-        for split in splits:
-            split.unfence()
-        resume(proxies)
-        say("nothing was changed")
-        raise
-    # There is no way back from here.
+        way_back.pop_all()
+    say("from here there is no way back")
     for step in (Split.promote, Split.promoted, Split.open):
         for split in splits:
             step(split)
@@ -157,6 +193,18 @@ def change_maps(splits, proxies):
         for split in splits:
             split.change_map(proxy)
         proxy.execute("COMMIT")
+    say("the maps are changed")
+
+
+def change_maps_alone(splits, proxies):
+    """After a split, on proxies that it did not reach."""
+    for proxy in proxies:
+        proxy.execute("BEGIN")
+        proxy.execute("LOCK TABLE shards.version IN ACCESS EXCLUSIVE MODE")
+    check_maps(splits, proxies)
+    for split in splits:
+        split.check_done()
+    change_maps(splits, proxies)
 
 
 def main():
@@ -170,16 +218,9 @@ def main():
         proxies = [stack.enter_context(psycopg.connect(proxy, autocommit=True)) for proxy in given.proxy]
         splits = [Split(old, new, given.admin, stack) for old, new in given.split]
         if given.map_only:
-            for proxy in proxies:
-                proxy.execute("BEGIN")
-            change_maps(splits, proxies)
-            return
-        maps = [read_map(proxy) for proxy in proxies]
-        if any(other != maps[0] for other in maps) or any((split.old,) not in maps[0] for split in splits):
-            sys.exit("the maps of the proxies differ, or an OLD does not stand there")
-        for split in splits:
-            split.check()
-        split_all(splits, proxies)
+            change_maps_alone(splits, proxies)
+        else:
+            split_all(splits, proxies)
 
 
 if __name__ == "__main__":

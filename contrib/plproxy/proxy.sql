@@ -6,6 +6,13 @@
 -- shards, this script needs search_path on a schema of that name. It needs PL/Proxy, and not the extension. Afterwards name the
 -- shards in shards.map, and grant rights.
 SELECT quote_ident(current_schema()) AS schema \gset
+DO $$
+BEGIN
+  IF current_setting('server_encoding') <> 'UTF8' THEN
+    RAISE EXCEPTION 'the encoding of this database is not UTF8' USING HINT = 'Create it with createdb -E UTF8 -T template0.';
+  END IF;
+END
+$$;
 CREATE EXTENSION plproxy;
 CREATE SCHEMA plproxy;
 CREATE SCHEMA shards;
@@ -31,6 +38,9 @@ GRANT SELECT ON shards.map, shards.version TO PUBLIC;
 
 CREATE FUNCTION shards.count_up() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  IF (SELECT count(*) FROM shards.map) <> 256 THEN
+    RAISE EXCEPTION 'shards.map must have all 256 partitions' USING HINT = 'Update its rows.';
+  END IF;
   UPDATE shards.version SET version = version + 1;
   RETURN NULL;
 END
@@ -77,6 +87,23 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION shards.refuse_family_id(family_id text) RETURNS integer STABLE LANGUAGE plpgsql AS $$
+BEGIN
+  IF family_id IS NULL THEN
+    RAISE EXCEPTION 'argument family_id must not be null' USING ERRCODE = 'null_value_not_allowed',
+      DETAIL = 'The argument "family_id" is NULL.', HINT = 'Pass a value; nothing is skipped silently.';
+  END IF;
+  RAISE EXCEPTION 'invalid family_id' USING ERRCODE = 'invalid_parameter_value',
+    DETAIL = 'The argument "family_id" must be a string of 1 to 1024 bytes.', HINT = 'Pass the identifier itself, not the token.';
+END
+$$;
+
+-- For a call whose shard does not see the family.
+CREATE FUNCTION shards.reading_family(family_id text) RETURNS SETOF integer STABLE
+BEGIN ATOMIC
+  SELECT CASE WHEN octet_length(family_id) BETWEEN 1 AND 1024 THEN shards.partition(family_id) ELSE shards.refuse_family_id(family_id) END;
+END;
+
 CREATE FUNCTION shards.reading(name text) RETURNS SETOF integer STABLE
 BEGIN ATOMIC
   SELECT shards.partition(name);
@@ -92,7 +119,8 @@ CREATE FUNCTION shards.writing(code_hash text, object jsonb) RETURNS SETOF integ
 BEGIN ATOMIC
   SELECT CASE
     WHEN current_setting('transaction_read_only')::boolean THEN shards.refuse_read_only()
-    WHEN jsonb_typeof(object->'family_id') = 'string' AND shards.partition(object->>'family_id') <> shards.partition(code_hash)
+    WHEN code_hash IS NOT NULL AND jsonb_typeof(object->'family_id') = 'string'
+        AND shards.partition(object->>'family_id') <> shards.partition(code_hash)
       THEN shards.refuse_family()
     ELSE shards.partition(code_hash) END;
 END;
@@ -188,7 +216,7 @@ BEGIN
   IF expires_in IS NULL THEN
     RAISE EXCEPTION 'argument expires_in must not be null' USING ERRCODE = 'null_value_not_allowed',
       DETAIL = 'The argument "expires_in" is NULL.', HINT = 'Pass a value; nothing is skipped silently.';
-  ELSIF expires_in NOT BETWEEN 1 AND 600 THEN
+  ELSIF data IS NOT NULL AND expires_in NOT BETWEEN 1 AND 600 THEN
     RAISE EXCEPTION 'invalid expires_in' USING ERRCODE = 'invalid_parameter_value',
       DETAIL = 'The argument "expires_in" must be 1 to 600 seconds.', HINT = 'Pass how long the code is to live; a minute is plenty.';
   END IF;
@@ -222,7 +250,7 @@ RETURN (SELECT bool_or(is_revoked) FROM shards.token_revoked_on_each(jti) is_rev
 CREATE FUNCTION code_access_token_revoked(jti text, family_id text)
 RETURNS boolean
 LANGUAGE plproxy AS
-  'CLUSTER ''codes''; RUN ON shards.reading(family_id); SELECT '
+  'CLUSTER ''codes''; RUN ON shards.reading_family(family_id); SELECT '
   :'schema'
   '.code_access_token_revoked(jti);';
 
@@ -235,7 +263,9 @@ LANGUAGE plproxy AS
 
 CREATE FUNCTION code_sweep(max_rows integer DEFAULT 10000)
 RETURNS bigint
-RETURN (SELECT sum(removed)::bigint FROM shards.sweep_each(max_rows) removed);
+RETURN CASE
+  WHEN current_setting('transaction_read_only')::boolean THEN shards.refuse_read_only()
+  ELSE (SELECT sum(removed)::bigint FROM shards.sweep_each(max_rows) removed) END;
 
 CREATE TYPE shards.stats AS (
   live bigint, spent bigint, redeemed bigint, due bigint, oldest_due_age double precision, families_revoked bigint, sampled boolean,

@@ -30,10 +30,10 @@ class Tap:
 
 
 @contextlib.contextmanager
-def database(name, setup):
+def database(name, setup, options=""):
     """A new database on the server that the environment names; gives its connection string."""
     with psycopg.connect("", autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}")
+        conn.execute(f"CREATE DATABASE {name} {options}")
         dsn = make_conninfo(host=conn.info.host, port=conn.info.port, user=conn.info.user, dbname=name)
     try:
         with psycopg.connect(dsn, autocommit=True) as conn:

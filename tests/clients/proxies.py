@@ -57,6 +57,11 @@ def without_user(dsn):
     return make_conninfo(host=given["host"], port=given["port"], dbname=given["dbname"])
 
 
+def run_script(dsn, schema="public", **options):
+    return subprocess.run(["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, "-f", SCRIPT, dsn],
+                          env=os.environ | {"PGOPTIONS": f"-c search_path={schema}"}, **options)
+
+
 @contextlib.contextmanager
 def store(name, setup="", proxies=1, shards=SHARDS, schema="public"):
     """A store of several shards; gives the connection strings of the proxies, and those of the shards."""
@@ -66,8 +71,7 @@ def store(name, setup="", proxies=1, shards=SHARDS, schema="public"):
                       for number in range(shards)]
         proxy_dsns = [stack.enter_context(database(f"{name}_proxy_{number}", schema_exists)) for number in range(proxies)]
         for dsn in proxy_dsns:
-            subprocess.run(["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, "-f", SCRIPT, dsn], check=True,
-                           env=os.environ | {"PGOPTIONS": f"-c search_path={schema}"})
+            run_script(dsn, schema, check=True)
             with psycopg.connect(dsn, autocommit=True) as proxy, psycopg.connect(shard_dsns[0], autocommit=True) as shard:
                 name_shards(proxy, [without_user(dsn) for dsn in shard_dsns])
                 if schema == "public":

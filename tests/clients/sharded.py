@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from harness import Tap, database, until
-from proxies import SHARDS, kin, need_plproxy, partition, store, without_user
+from proxies import SHARDS, kin, need_plproxy, partition, run_script, store, without_user
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "scale-out.md"
 VERIFIER, CHALLENGE = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -51,7 +51,9 @@ WRONG = [
     "SELECT code_record_access_token(NULL, 'j', 1)", "SELECT code_revoke_family('')", "SELECT code_family_revoked(NULL)",
     "SELECT code_access_token_revoked(NULL)", "SELECT code_access_token_revoked('')", "SELECT code_sweep(0)", "SELECT code_hash(NULL)",
     "SELECT code_issue(NULL)", "SELECT code_issue('{}')", "SELECT code_issue('[]')", "SELECT code_issue('{}', NULL)", "SELECT code_issue('{}', 0)",
-    "SELECT code_issue('{}', 601)",
+    "SELECT code_issue('{}', 601)", "SELECT code_issue(NULL, 601)",
+    "SELECT code_put(NULL, '{\"family_id\": \"anywhere\"}', 1)", "SELECT code_mark_consumed(NULL, '{\"family_id\": \"anywhere\"}')",
+    "SELECT code_redeem(NULL, 'c', meta => '{\"family_id\": \"anywhere\"}')", "BEGIN READ ONLY; SELECT code_sweep()",
     "BEGIN READ ONLY; SELECT code_put('w', '{\"client_id\": \"c\", \"subject\": \"s\", \"redirect_uri\": \"r\"}', 1)", "BEGIN READ ONLY; SELECT code_take('a')", "BEGIN READ ONLY; SELECT code_redeem('a', 'c')",
     "BEGIN READ ONLY; SELECT code_mark_consumed('a')", "BEGIN READ ONLY; SELECT code_complete('a')",
     "BEGIN READ ONLY; SELECT code_revoke_family('a')", "BEGIN READ ONLY; SELECT code_record_access_token('a', 'j', 1)",
@@ -93,6 +95,9 @@ def same_answers(tap, single, proxy):
         if sql.startswith("BEGIN"):
             got, wanted = got[0], wanted[0]
         tap.equal(got, wanted, f"the same error, {wanted[0] if isinstance(wanted, tuple) else wanted}: {sql[:90]}")
+    for family in ["NULL", "''", "repeat('x', 1025)"]:
+        tap.equal(answer(proxy, f"SELECT code_access_token_revoked('t', {family})"), answer(single, f"SELECT code_family_revoked({family})"),
+                  f"a resource server names no family: {family}")
 
 
 def issue(conn, **members):
@@ -200,6 +205,13 @@ def map_of_two(tap, proxy):
         proxy.execute(sql)
     tap.equal(proxy.execute("SELECT connection, count(*) FROM shards.map GROUP BY 1 ORDER BY 1").fetchall(),
               [("host=shard1 dbname=codes_1", 128), ("host=shard2 dbname=codes_1", 128)], "the map of the page is whole")
+    tap.ok("all 256 partitions" in str(answer(proxy, "DELETE FROM shards.map WHERE partition >= 128")), "half a map is refused")
+
+
+def other_encoding(tap):
+    with database("latin", "", "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'") as dsn:
+        said = run_script(dsn, capture_output=True, text=True)
+        tap.ok(said.returncode != 0 and "is not UTF8" in said.stderr, "a proxy with another encoding is refused")
 
 
 def in_a_schema(tap):
@@ -455,6 +467,7 @@ def main():
         secrets(tap, proxy_dsn, shard_dsns, proxy)
         map_of_two(tap, proxy)
     in_a_schema(tap)
+    other_encoding(tap)
     with connect("") as conn:
         for role in ROLES:
             conn.execute(f"DROP ROLE {role}")

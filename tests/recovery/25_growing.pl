@@ -11,26 +11,46 @@ use Test::More;
 
 need_plproxy();
 my $grow = "$FindBin::Bin/../../contrib/plproxy/grow.py";
-my @old = map { new_shard("old_$_") } 0, 1;
+# An asynchronous commit, such as that of the split itself would be, is not sent to a standby for ten seconds.
+my @old = map { new_shard("old_$_", 'synchronous_commit = off', 'wal_writer_delay = 10s') } 0, 1;
 my @proxies = map { new_proxy("proxy_$_", map { at($_) } @old) } 0, 1;
 my $forgotten = new_proxy('forgotten', map { at($_) } @old);
 
 sub value { my ($node, $sql, $db) = @_; return $node->safe_psql($db // 'postgres', $sql); }
 
-my @new = map {
-	$old[$_]->backup('base');
-	my $node = PostgreSQL::Test::Cluster->new("new_$_");
-	$node->init_from_backup($old[$_], 'base', has_streaming => 1);
+sub new_standby
+{
+	my ($name, $of) = @_;
+	$of->backup($name);
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init_from_backup($of, $name, has_streaming => 1);
 	$node->start;
-	$node;
-} 0, 1;
+	return $node;
+}
 
-my @command = ($grow, (map { ('--proxy', $_->connstr('postgres')) } @proxies));
-sub splits { return map { ('--split', at($old[$_]), at($new[$_], 'codes_2')) } 0, 1; }
+my @new = map { new_standby("new_$_", $old[$_]) } 0, 1;
+
+# Calls wait for longer than an idle transaction may last.
+my @command = ($grow, (map { ('--proxy', $_->connstr('postgres') . " options='-c idle_in_transaction_session_timeout=5s'") } @proxies));
+sub new_at { return at($new[ $_[0] ], 'codes_2') . ' target_session_attrs=read-write'; }
+sub splits { return map { ('--split', at($old[$_]), new_at($_)) } 0, 1; }
+sub open_databases { return value($_[0], "SELECT string_agg(datname, ' ') FROM pg_database WHERE datname ~ 'codes' AND datallowconn"); }
 
 # What is wrong is found before anything is changed.
 $proxies[0]->command_fails_like([ @command, '--split', at($new[0]), at($old[0], 'codes_2') ], qr/maps of the proxies differ/, 'what stands in no map is no shard');
 $proxies[0]->command_fails_like([ @command, '--split', at($old[0]), at($new[1], 'codes_2') ], qr/is no standby of/, 'nor is another server a standby');
+
+$proxies[0]->command_fails_like([ @command, splits(), '--map-only' ], qr/this server is not split/, 'the maps alone, before a split');
+value($old[1], 'CREATE DATABASE codes_2');
+$proxies[0]->command_fails_like([ @command, splits() ], qr/there is a codes_2 already/, 'the new name is taken');
+value($old[1], 'DROP DATABASE codes_2');
+$new[1]->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
+$new[1]->reload;
+ok($new[1]->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = 'nobody'"), 'a new server would wait for a standby');
+$proxies[0]->command_fails_like([ @command, splits() ], qr/empty synchronous_standby_names there/, 'which is refused');
+$new[1]->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+$new[1]->reload;
+ok($new[1]->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = ''"), 'it does not any more');
 
 put($proxies[0], "before $_") for 1 .. 20;
 is(take($proxies[0], "before $_"), 'ok', "before $_: taken before the split") for 1 .. 10;
@@ -40,25 +60,30 @@ $old[0]->poll_query_until('codes_1', 'SELECT count(*) > 200 FROM authorizations'
 
 # A standby that does not catch up: everything goes back to what it was, and the calls go on.
 $new[0]->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
-$proxies[0]->command_fails_like([ @command, splits() ], qr/did not come true: SELECT pg_last_wal_replay_lsn|far behind/, 'a standby does not catch up');
+$proxies[0]->command_fails_like([ @command, splits() ], qr/did not come true: SELECT EXISTS|far behind/, 'a standby does not catch up');
 is(value($_, 'SELECT count(DISTINCT connection) FROM shards.map'), 2, 'the maps are as they were') for @proxies;
-is(value($_, "SELECT string_agg(datname, ' ') FROM pg_database WHERE datname ~ 'codes' AND datallowconn"), 'codes_1', 'the shards, too') for @old;
+is(open_databases($_), 'codes_1', 'the shards, too') for @old;
 $new[0]->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 my $rows = value($old[0], 'SELECT count(*) FROM authorizations', 'codes_1');
 $old[0]->poll_query_until('codes_1', "SELECT count(*) > $rows + 100 FROM authorizations");
 
-# A transaction that stays open on a proxy keeps the split waiting, and the calls go on.
+# A transaction that stays open on a proxy keeps the split waiting, and another one that was started, too, and the calls go on.
 my $open = $proxies[1]->background_psql('postgres');
 $open->query_safe("BEGIN; SELECT code_family_revoked('x')");
 # One that has only taken its snapshot does not. It sees the old map afterwards, with which no shard lets it in.
 my $old_snapshot = $proxies[0]->background_psql('postgres', on_error_stop => 0);
 $old_snapshot->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
-my $said = '';
-my $split = IPC::Run::start([ @command, splits() ], '>&', \$said);
-IPC::Run::pump($split) until $said =~ /once more/;
+my @said = ('', '');
+my @runs = map { IPC::Run::start([ @command, splits() ], '>&', \$said[$_]) } 0, 1;
+for my $run (0, 1)
+{
+	$runs[$run]->pump until $said[$run] =~ /once more/;
+}
 $open->query_safe('COMMIT');
-ok(IPC::Run::finish($split), 'the shards are split') or diag($said);
-note($said);
+my @ended = sort map { $_->finish ? 1 : 0 } @runs;
+is_deeply(\@ended, [ 0, 1 ], 'the shards are split, once') or diag(@said);
+like("@said", qr/an OLD does not stand there/, 'the other one finds nothing to split');
+note(@said);
 $open->quit;
 $old_snapshot->query("SELECT code_family_revoked('x')");
 like($old_snapshot->{stderr}, qr/database "codes_1" does not exist/, 'an old snapshot leads to an error');
@@ -95,10 +120,26 @@ cmp_ok(value($proxies[0], 'SELECT live + spent + redeemed FROM code_stats()'), '
 for my $store (@stores)
 {
 	my ($node) = @$store;
-	my $mine = value($proxies[0], sprintf "SELECT string_agg(partition::text, ',') FROM shards.map WHERE connection = '%s'", at($node, 'codes_2'));
+	my $mine = value($proxies[0], sprintf "SELECT string_agg(partition::text, ',') FROM shards.map WHERE connection ~ '^%s( |\$)'", at($node, 'codes_2'));
 	is(scalar(split /,/, $mine), 64, 'a shard has 64 partitions');
 	value($node, $removal =~ s/\bmine\b/$mine/gr, 'codes_2');
 }
 is(value($proxies[0], 'SELECT live + spent + redeemed FROM code_stats()'), $stored, 'each once, without those of the other half');
+
+# A standby of another shard that has grown out of the same one never gets the new name. An old shard dies meanwhile: what can be
+# taken back is taken back, and what cannot is named.
+$forgotten->command_fails_like([ $grow, '--proxy', $forgotten->connstr('postgres'), splits(), '--map-only' ], qr/an OLD does not stand there/,
+	'a map is not changed twice');
+my @late = (new_standby('late_0', $new[0]), new_standby('late_1', $old[1]));
+my $said = '';
+my $split = IPC::Run::start([ @command, '--proxy', $forgotten->connstr('postgres'),
+	map { ('--split', at($old[$_], 'codes_2'), at($late[$_], 'codes_3')) } 0, 1 ], '>&', \$said);
+$old[1]->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_database WHERE datname = 'codes_3'");
+$old[1]->stop('immediate');
+ok(!$split->finish, 'the standby of another shard');
+like($said, qr/did not come true: SELECT EXISTS/, 'it never gets the new name');
+like($said, qr/@{[ quotemeta at($old[1], 'codes_2') ]}: take this back by hand/, 'the shard that died is named');
+is(open_databases($old[0]), 'codes_2', 'the other one is as it was');
+is(value($late[0], 'SELECT pg_is_in_recovery()'), 't', 'and no standby was promoted');
 
 done_testing();
