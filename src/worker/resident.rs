@@ -202,13 +202,12 @@ pub fn work(segment: &Segment) {
     loop {
         jobs.extend(queue.fetch());
         if jobs.is_empty() {
+            let is_over = || last.elapsed() >= IDLE || is_database_wanted() || is_place_wanted();
             // First it waits: whoever had the queue made has yet to find it.
-            let is_woken = pause(LOOK);
-            reload();
-            let is_over = last.elapsed() >= IDLE || is_database_wanted() || is_place_wanted();
-            if !is_woken && is_over && queue.leave_if_idle(pid()) {
+            if !pause(LOOK) && is_over() && queue.leave_if_idle(pid()) {
                 return;
             }
+            reload();
             continue;
         }
         let orders: Vec<_> = jobs.iter().map(|job| (job.order, job.deadline)).collect();
