@@ -54,6 +54,8 @@
 //!   have a worker each, which harms nothing: the row's update decides.
 //! - The published segment is gone, or of another run of the server, database or version: the caller
 //!   has a worker publish another one.
+//! - The worker that published a segment gives its place away before its caller has found the segment:
+//!   the segment is gone, and the caller has another one published, three times at most.
 //! - A session that has loaded another version of the library starts a worker: the worker sees the
 //!   version in the segment and ends. The caller gets 57P01 and has to reconnect.
 //!

@@ -76,16 +76,23 @@ fn find(head: &Head) -> Result<Option<&'static Queue>, Error> {
 }
 
 /// Has a worker publish a segment. Where there is no place for it, the worker of another caller may have the place, and
-/// publish one. A worker that was asked for its place is gone again, with its segment.
+/// publish one. Where the worker has given its place away before this caller found the segment, the segment is gone with
+/// it, and the caller asks again.
 fn have_made(head: &Head) -> Result<Option<&'static Segment>, Error> {
-    let deadline = Instant::now() + START_PATIENCE;
+    let (mut deadline, mut asked) = (Instant::now() + START_PATIENCE, 0);
     loop {
         let now = Instant::now();
         let made = oneshot::publish(head, deadline.min(now + GLANCE));
-        match (made, segment::look_beside(head.table)) {
-            (_, Some(segment)) => return Ok(Some(segment)),
-            (Ok(true) | Err(_), None) if now < deadline => {}
-            (made, None) => return made.map(|_| None),
+        if let Some(segment) = segment::look_beside(head.table) {
+            return Ok(Some(segment));
+        }
+        match made {
+            Ok(true) if asked < STARTS_AT_MOST => {
+                asked += 1;
+                deadline = Instant::now() + START_PATIENCE;
+            }
+            Err(_) if now < deadline => {}
+            made => return made.map(|_| None),
         }
     }
 }
@@ -199,17 +206,20 @@ pub fn work(segment: &Segment) {
     set_for_good(c"application_name", c"attesto_codes resident");
     let mut jobs: Vec<Job> = Vec::new();
     let mut last = Instant::now();
+    // Whoever had the queue made has yet to find it.
+    let mut is_new = true;
     loop {
         jobs.extend(queue.fetch());
         if jobs.is_empty() {
-            let is_over = || last.elapsed() >= IDLE || is_database_wanted() || is_place_wanted();
-            // First it waits: whoever had the queue made has yet to find it.
-            if !pause(LOOK) && is_over() && queue.leave_if_idle(pid()) {
+            let is_over = last.elapsed() >= IDLE || is_database_wanted() || is_place_wanted();
+            if !is_new && is_over && queue.leave_if_idle(pid()) {
                 return;
             }
+            is_new &= pause(LOOK);
             reload();
             continue;
         }
+        is_new = false;
         let orders: Vec<_> = jobs.iter().map(|job| (job.order, job.deadline)).collect();
         let outcomes = commit(&orders);
         jobs = answer(queue, jobs, &outcomes);

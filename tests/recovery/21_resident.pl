@@ -218,6 +218,14 @@ sql('CREATE EXTENSION attesto_codes', 'other');
 my $n = 0;
 is(in_block('place ' . $n++, $_), 'ok', "a worker without work makes room for that of another database: $_") for 'other', 'postgres', 'other';
 
+# A worker that has work now and then does so, too.
+my $script = PostgreSQL::Test::Utils::tempdir() . '/load.sql';
+append_to_file($script, "SELECT gen_random_uuid() AS code \\gset\nSELECT code_put(:code::text, '$grant', 4102444800);\nBEGIN;\nSELECT code_take(:code::text);\nROLLBACK;\n");
+my $load = IPC::Run::start([ 'pgbench', '-n', '-M', 'prepared', '-c', 3, '-T', 6, '-f', $script, $node->connstr('postgres') ], '>', '/dev/null');
+until_there();
+is(in_block('beside others', 'other'), 'ok', 'a worker with work makes room for that of another database');
+ok($load->finish, 'and has its place again');
+
 $node->stop;
 pass('the server stops with a resident worker');
 
