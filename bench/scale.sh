@@ -145,7 +145,7 @@ clients() {
   case $1,$2 in
     flushed,*) echo $((CLIENTS * $3)) ;;
     *,proxy) echo $((CLIENTS * most / $3)) ;;
-    *,straight) echo $((CLIENTS * most)) ;;
+    *,straight) echo $((CLIENTS * most / $3 * $3)) ;;
   esac
 }
 

@@ -7,13 +7,15 @@ NEW is a physical standby of OLD that streams from it. OLD is the connection as 
 there, with a new name of the database: on both servers it gets that name. --admin is laid over both, for a superuser. Every proxy
 has to be named: one that is forgotten gets errors from the shards that were split, until --map-only is run for it.
 
-Nothing but the map is changed on a proxy. Calls wait meanwhile, and none fails. See docs/scale-out.md. Until the standbys are promoted
-a failure leaves everything as it was.
+Nothing but the map is changed on a proxy. Calls wait meanwhile, and none fails. Until the standbys are promoted, a failure leaves
+everything as it was. See docs/scale-out.md.
 """
 import argparse
 import contextlib
+import signal
 import sys
 import time
+import uuid
 
 import psycopg
 from psycopg import sql
@@ -21,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 # How long calls of others may wait behind ours for an open transaction, how often that is tried, and how far a standby may be behind.
 LOCK_TIMEOUT, TRIES, LAG = "2s", 30, 16 * 1024 * 1024
-# Of each later step, in seconds.
+# How long each later step may take, in seconds.
 PATIENCE = 30
 
 
@@ -44,14 +46,16 @@ class Split:
         self.primary, self.standby = connect(old, admin, stack), connect(new, admin, stack, target_session_attrs="any")
         # The fence has to outlive a crash of the old shard, and has to be on its standbys.
         self.primary.execute("SET synchronous_commit = on")
+        # A role of the old shard, by which its own standby is known. All shards may have grown out of one.
+        self.mark = f"split {uuid.uuid4()}"
 
     def check(self):
+        # It lasts as long as this connection, and does not mind a second time.
+        if not self.primary.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [f"attesto_codes split {self.database}"]).fetchone()[0]:
+            sys.exit(f"{self.old} is being split already")
         if f"dbname={self.database}" not in self.old or self.database == self.new_database:
             sys.exit(f"the database has to get a new name, and to stand in the map as dbname={self.database}")
-        is_standby, primary = self.standby.execute(
-            "SELECT pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())").fetchone()
-        same = self.primary.execute("SELECT NOT pg_is_in_recovery() AND system_identifier = %s FROM pg_control_system()", [primary])
-        if not (is_standby and same.fetchone()[0]):
+        if self.is_in_recovery(self.primary) or not self.is_in_recovery(self.standby) or not self.is_of_one_origin():
             sys.exit(f"{self.new} is no standby of {self.old}")
         if not self.has(self.primary, self.database) or self.has(self.primary, self.new_database):
             sys.exit(f"{self.old}: there is no {self.database}, or there is a {self.new_database} already")
@@ -63,8 +67,15 @@ class Split:
 
     def check_done(self):
         for connection, conn in ((self.old, self.primary), (self.new, self.standby)):
-            if conn.execute("SELECT pg_is_in_recovery()").fetchone()[0] or not self.has(conn, self.new_database):
-                sys.exit(f"{connection}: this server is not split. It is a standby, or has no database {self.new_database}")
+            if self.is_in_recovery(conn) or not self.has(conn, self.new_database) or not self.is_of_one_origin():
+                sys.exit(f"{connection}: this server is not split so. It is a standby, has no database {self.new_database}, or another origin")
+
+    def is_in_recovery(self, conn):
+        return conn.execute("SELECT pg_is_in_recovery()").fetchone()[0]
+
+    def is_of_one_origin(self):
+        ask = "SELECT system_identifier FROM pg_control_system()"
+        return self.primary.execute(ask).fetchone() == self.standby.execute(ask).fetchone()
 
     def has(self, conn, database):
         return conn.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", [database]).fetchone()[0]
@@ -80,14 +91,14 @@ class Split:
         self.primary.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(database), sql.Identifier(new_database)))
 
     def close(self):
-        """Ends the sessions of proxies that we do not know of, too."""
         self.allow(self.primary, self.database, False)
-        self.primary.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.database])
 
     def fence(self):
-        """From here on nobody who has the old map writes to the old shard. Every session is gone when the name changes."""
-        self.until(self.primary, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = %s)", self.database)
+        """From here on nobody who has the old map writes to the old shard. Before the name changes every session is ended, of proxies
+        that we do not know of, too."""
+        self.until(self.primary, "SELECT count(pg_terminate_backend(pid)) = 0 FROM pg_stat_activity WHERE datname = %s", self.database)
         self.rename(self.database, self.new_database)
+        self.primary.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(self.mark)))
 
     def take_back(self):
         """As it was. The new name is there only if the fence was finished."""
@@ -95,15 +106,22 @@ class Split:
             with contextlib.suppress(psycopg.errors.InvalidCatalogName):
                 self.rename(self.new_database, self.database)
             self.allow(self.primary, self.database, True)
+            self.remove_mark(self.primary)
+            say(f"{self.old}: as it was")
         except psycopg.Error as error:
             say(f"{self.old}: take this back by hand, as docs/scale-out.md says: {str(error).strip()}")
 
     def catch_up(self):
-        """The standby has all that the old shard has written: the new name came last. That of another shard never has it."""
-        self.until(self.standby, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", self.new_database)
+        """The standby has all that the old shard has written: the mark came last."""
+        self.until(self.standby, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", self.mark)
+
+    def remove_mark(self, conn):
+        conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.mark)))
 
     def promote(self):
-        self.standby.execute("SELECT pg_promote(false)")
+        # Two shards of one server have one standby.
+        with contextlib.suppress(psycopg.errors.ObjectNotInPrerequisiteState):
+            self.standby.execute("SELECT pg_promote(false)")
 
     def promoted(self):
         self.until(self.standby, "SELECT NOT pg_is_in_recovery() OR %s", False)
@@ -120,6 +138,7 @@ class Split:
             # No standby has to know it.
             conn.execute("SET synchronous_commit = local")
             self.allow(conn, self.new_database, True)
+            self.remove_mark(conn)
 
     def change_map(self, proxy):
         proxy.execute("UPDATE shards.map SET connection = %s FROM (SELECT partition, row_number() OVER (ORDER BY partition) > count(*) OVER () / 2"
@@ -146,11 +165,13 @@ def pause(proxies):
     for _ in range(TRIES):
         try:
             for proxy in proxies:
-                proxy.execute("BEGIN")
+                proxy.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
                 # Until PostgreSQL 16 there is no transaction_timeout.
                 proxy.execute("SELECT set_config(name, '0', true) FROM pg_settings"
                               " WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')")
                 proxy.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                # In the order in which an UPDATE of the map locks them.
+                proxy.execute("LOCK TABLE shards.map IN SHARE ROW EXCLUSIVE MODE")
                 proxy.execute("LOCK TABLE shards.version IN ACCESS EXCLUSIVE MODE")
             return
         except psycopg.errors.LockNotAvailable:
@@ -165,6 +186,33 @@ def resume(proxies):
         proxy.execute("ROLLBACK")
 
 
+def change_maps(splits, proxies):
+    """To be committed when the shards are split."""
+    for proxy in proxies:
+        for split in splits:
+            split.change_map(proxy)
+
+
+def commit_maps(proxies):
+    for proxy in proxies:
+        try:
+            proxy.execute("COMMIT")
+            say(f"{proxy.info.dsn}: the map is changed")
+        except psycopg.Error as error:
+            say(f"{proxy.info.dsn}: the map is not changed, use --map-only: {str(error).strip()}")
+
+
+def on_signals(handler):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def end(*_):
+    """The way back is not left."""
+    on_signals(signal.SIG_IGN)
+    sys.exit("ended by a signal")
+
+
 def split_all(splits, proxies):
     check(splits, proxies)
     pause(proxies)
@@ -173,38 +221,31 @@ def split_all(splits, proxies):
         way_back.callback(resume, proxies)
         # Another one may have split them since.
         check(splits, proxies)
+        change_maps(splits, proxies)
         for split in splits:
             way_back.callback(split.take_back)
             split.close()
         for step in (Split.fence, Split.catch_up):
             for split in splits:
                 step(split)
+        say("from here there is no way back")
+        on_signals(signal.SIG_IGN)
         way_back.pop_all()
-    say("from here there is no way back")
     for step in (Split.promote, Split.promoted, Split.open):
         for split in splits:
             step(split)
-    change_maps(splits, proxies)
+    commit_maps(proxies)
     say(f"calls waited for {time.monotonic() - began:.2f} s")
-
-
-def change_maps(splits, proxies):
-    for proxy in proxies:
-        for split in splits:
-            split.change_map(proxy)
-        proxy.execute("COMMIT")
-    say("the maps are changed")
 
 
 def change_maps_alone(splits, proxies):
     """After a split, on proxies that it did not reach."""
-    for proxy in proxies:
-        proxy.execute("BEGIN")
-        proxy.execute("LOCK TABLE shards.version IN ACCESS EXCLUSIVE MODE")
+    pause(proxies)
     check_maps(splits, proxies)
     for split in splits:
         split.check_done()
     change_maps(splits, proxies)
+    commit_maps(proxies)
 
 
 def main():
@@ -214,6 +255,7 @@ def main():
     parser.add_argument("--split", action="append", nargs=2, metavar=("OLD", "NEW"), required=True)
     parser.add_argument("--map-only", action="store_true", help="after a split, for proxies that it did not reach")
     given = parser.parse_args()
+    on_signals(end)
     with contextlib.ExitStack() as stack:
         proxies = [stack.enter_context(psycopg.connect(proxy, autocommit=True)) for proxy in given.proxy]
         splits = [Split(old, new, given.admin, stack) for old, new in given.split]

@@ -213,7 +213,8 @@ DECLARE
   code text;
   code_hash text;
 BEGIN
-  IF expires_in IS NULL THEN
+  -- A shard says that data is NULL.
+  IF data IS NOT NULL AND expires_in IS NULL THEN
     RAISE EXCEPTION 'argument expires_in must not be null' USING ERRCODE = 'null_value_not_allowed',
       DETAIL = 'The argument "expires_in" is NULL.', HINT = 'Pass a value; nothing is skipped silently.';
   ELSIF data IS NOT NULL AND expires_in NOT BETWEEN 1 AND 600 THEN

@@ -51,7 +51,7 @@ WRONG = [
     "SELECT code_record_access_token(NULL, 'j', 1)", "SELECT code_revoke_family('')", "SELECT code_family_revoked(NULL)",
     "SELECT code_access_token_revoked(NULL)", "SELECT code_access_token_revoked('')", "SELECT code_sweep(0)", "SELECT code_hash(NULL)",
     "SELECT code_issue(NULL)", "SELECT code_issue('{}')", "SELECT code_issue('[]')", "SELECT code_issue('{}', NULL)", "SELECT code_issue('{}', 0)",
-    "SELECT code_issue('{}', 601)", "SELECT code_issue(NULL, 601)",
+    "SELECT code_issue('{}', 601)", "SELECT code_issue(NULL, 601)", "SELECT code_issue(NULL, NULL)",
     "SELECT code_put(NULL, '{\"family_id\": \"anywhere\"}', 1)", "SELECT code_mark_consumed(NULL, '{\"family_id\": \"anywhere\"}')",
     "SELECT code_redeem(NULL, 'c', meta => '{\"family_id\": \"anywhere\"}')", "BEGIN READ ONLY; SELECT code_sweep()",
     "BEGIN READ ONLY; SELECT code_put('w', '{\"client_id\": \"c\", \"subject\": \"s\", \"redirect_uri\": \"r\"}', 1)", "BEGIN READ ONLY; SELECT code_take('a')", "BEGIN READ ONLY; SELECT code_redeem('a', 'c')",

@@ -107,8 +107,8 @@ is(answer_of($_), "ERROR:  57014\n", 'a commit that waits for a standby takes on
 $node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $node->reload;
 
-# A worker that makes a queue leaves for a caller of another database, before its own caller has found the queue: that one
-# has another worker make another one. A worker cannot connect while pg_database is locked.
+# A worker that makes a queue leaves for a caller of another database, before its own caller has found the queue. The caller then
+# has another one made. A worker cannot connect while pg_database is locked.
 sub connected
 {
 	my ($database) = @_;

@@ -11,7 +11,7 @@ use Test::More;
 
 need_plproxy();
 my $grow = "$FindBin::Bin/../../contrib/plproxy/grow.py";
-# An asynchronous commit, such as that of the split itself would be, is not sent to a standby for ten seconds.
+# If the split committed asynchronously, its standby would not get that for ten seconds.
 my @old = map { new_shard("old_$_", 'synchronous_commit = off', 'wal_writer_delay = 10s') } 0, 1;
 my @proxies = map { new_proxy("proxy_$_", map { at($_) } @old) } 0, 1;
 my $forgotten = new_proxy('forgotten', map { at($_) } @old);
@@ -61,8 +61,18 @@ $old[0]->poll_query_until('codes_1', 'SELECT count(*) > 200 FROM authorizations'
 # A standby that does not catch up: everything goes back to what it was, and the calls go on.
 $new[0]->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
 $proxies[0]->command_fails_like([ @command, splits() ], qr/did not come true: SELECT EXISTS|far behind/, 'a standby does not catch up');
-is(value($_, 'SELECT count(DISTINCT connection) FROM shards.map'), 2, 'the maps are as they were') for @proxies;
-is(open_databases($_), 'codes_1', 'the shards, too') for @old;
+sub is_as_it_was
+{
+	is(value($_, 'SELECT count(DISTINCT connection) FROM shards.map'), 2, 'the maps are as they were') for @proxies;
+	is(open_databases($_), 'codes_1', 'the shards, too') for @old;
+	return;
+}
+is_as_it_was();
+my $ended = IPC::Run::start([ @command, splits() ], '>&', \my $of_ended);
+$old[0]->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_database WHERE datname = 'codes_2'");
+$ended->signal('TERM');
+ok(!$ended->finish, 'ended by a signal') or diag($of_ended);
+is_as_it_was();
 $new[0]->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 my $rows = value($old[0], 'SELECT count(*) FROM authorizations', 'codes_1');
 $old[0]->poll_query_until('codes_1', "SELECT count(*) > $rows + 100 FROM authorizations");
@@ -126,20 +136,30 @@ for my $store (@stores)
 }
 is(value($proxies[0], 'SELECT live + spent + redeemed FROM code_stats()'), $stored, 'each once, without those of the other half');
 
-# A standby of another shard that has grown out of the same one never gets the new name. An old shard dies meanwhile: what can be
-# taken back is taken back, and what cannot is named.
+# Shards that have grown out of one, each with the standby of the other. One of them dies meanwhile: what can be taken back is taken
+# back, and what cannot is named.
 $forgotten->command_fails_like([ $grow, '--proxy', $forgotten->connstr('postgres'), splits(), '--map-only' ], qr/an OLD does not stand there/,
 	'a map is not changed twice');
-my @late = (new_standby('late_0', $new[0]), new_standby('late_1', $old[1]));
+# Each has the name that the other one waits for.
+my @late = (new_standby('late_0', $new[0]), new_standby('late_1', $old[0]));
+my $file = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint / pg_size_bytes(current_setting('wal_segment_size'))";
+for my $pair ([ $old[0], $new[0] ], [ $new[0], $old[0] ])
+{
+	# Neither is far behind the other.
+	my ($one, $other) = @$pair;
+	value($one, "SELECT pg_logical_emit_message(false, 'next', 'file'); SELECT pg_switch_wal()") while value($one, $file) < value($other, $file);
+}
 my $said = '';
 my $split = IPC::Run::start([ @command, '--proxy', $forgotten->connstr('postgres'),
-	map { ('--split', at($old[$_], 'codes_2'), at($late[$_], 'codes_3')) } 0, 1 ], '>&', \$said);
-$old[1]->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_database WHERE datname = 'codes_3'");
-$old[1]->stop('immediate');
-ok(!$split->finish, 'the standby of another shard');
-like($said, qr/did not come true: SELECT EXISTS/, 'it never gets the new name');
-like($said, qr/@{[ quotemeta at($old[1], 'codes_2') ]}: take this back by hand/, 'the shard that died is named');
-is(open_databases($old[0]), 'codes_2', 'the other one is as it was');
-is(value($late[0], 'SELECT pg_is_in_recovery()'), 't', 'and no standby was promoted');
+	'--split', at($old[0], 'codes_2'), at($late[0], 'codes_3'), '--split', new_at(0), at($late[1], 'codes_3') ], '>&', \$said);
+$new[0]->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_database WHERE datname = 'codes_3'");
+$new[0]->stop('immediate');
+ok(!$split->finish, 'standbys of other shards, and one shard dies');
+like($said, qr/did not come true: SELECT EXISTS/, 'they are not taken for those of their own');
+like($said, qr/^\S+ \Q@{[ new_at(0) ]}\E: take this back by hand/m, 'the shard that died is named');
+like($said, qr/^\S+ \Q@{[ at($old[0], 'codes_2') ]}\E: as it was/m, 'the other one is as it was');
+is(open_databases($old[0]), 'codes_2', 'with its name');
+is(value($old[0], "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'split%'"), 0, 'and nothing else');
+is(value($_, 'SELECT pg_is_in_recovery()'), 't', 'no standby was promoted') for @late;
 
 done_testing();
