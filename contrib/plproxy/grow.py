@@ -28,12 +28,25 @@ PATIENCE = 30
 
 
 def say(text):
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    # Whoever reads it may be gone.
+    with contextlib.suppress(OSError):
+        print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def connect(connection, admin, stack, **members):
-    return stack.enter_context(psycopg.connect(make_conninfo(connection, **(conninfo_to_dict(admin) | {"dbname": "postgres"} | members)),
-                                               autocommit=True))
+def connect(connection, stack, **members):
+    conn = stack.enter_context(psycopg.connect(make_conninfo(connection, **members), autocommit=True))
+    # Until PostgreSQL 16 there is no transaction_timeout.
+    conn.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
+                 " ('statement_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')")
+    return conn
+
+
+def servers(connection):
+    """The hosts and ports that a connection names."""
+    members = conninfo_to_dict(connection)
+    hosts = members.get("host", members.get("hostaddr", "")).split(",")
+    ports = str(members.get("port", 5432)).split(",")
+    return set(zip(hosts, ports if len(ports) == len(hosts) else ports * len(hosts)))
 
 
 class Split:
@@ -42,17 +55,15 @@ class Split:
     def __init__(self, old, new, admin, stack):
         self.old, self.new = old, new
         self.database, self.new_database = (conninfo_to_dict(connection)["dbname"] for connection in (old, new))
+        members = conninfo_to_dict(admin) | {"dbname": "postgres"}
         # A standby takes no writes yet, whatever NEW asks for.
-        self.primary, self.standby = connect(old, admin, stack), connect(new, admin, stack, target_session_attrs="any")
+        self.primary, self.standby = connect(old, stack, **members), connect(new, stack, **(members | {"target_session_attrs": "any"}))
         # The fence has to outlive a crash of the old shard, and has to be on its standbys.
         self.primary.execute("SET synchronous_commit = on")
         # A role of the old shard, by which its own standby is known. All shards may have grown out of one.
         self.mark = f"split {uuid.uuid4()}"
 
     def check(self):
-        # It lasts as long as this connection, and does not mind a second time.
-        if not self.primary.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [f"attesto_codes split {self.database}"]).fetchone()[0]:
-            sys.exit(f"{self.old} is being split already")
         if f"dbname={self.database}" not in self.old or self.database == self.new_database:
             sys.exit(f"the database has to get a new name, and to stand in the map as dbname={self.database}")
         if self.is_in_recovery(self.primary) or not self.is_in_recovery(self.standby) or not self.is_of_one_origin():
@@ -90,6 +101,20 @@ class Split:
     def rename(self, database, new_database):
         self.primary.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(database), sql.Identifier(new_database)))
 
+    def check_map(self, connections):
+        """That no server stands there as two."""
+        for connection in connections:
+            if servers(connection) & servers(self.new):
+                sys.exit(f"the server of {self.new} stands in the map already")
+            is_same = servers(connection) & servers(self.old) and conninfo_to_dict(connection)["dbname"] == self.database
+            if is_same and connection != self.old:
+                sys.exit(f"{self.old} stands in the map in another spelling, too")
+
+    def claim(self):
+        """For as long as this connection lasts: whoever names other proxies is kept out, too."""
+        if not self.primary.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [f"attesto_codes split {self.database}"]).fetchone()[0]:
+            sys.exit(f"{self.old} is being split already")
+
     def close(self):
         self.allow(self.primary, self.database, False)
 
@@ -102,11 +127,12 @@ class Split:
 
     def take_back(self):
         """As it was. The new name is there only if the fence was finished."""
+        on_signals(signal.SIG_IGN)
         try:
             with contextlib.suppress(psycopg.errors.InvalidCatalogName):
                 self.rename(self.new_database, self.database)
             self.allow(self.primary, self.database, True)
-            self.remove_mark(self.primary)
+            self.drop_mark(self.primary)
             say(f"{self.old}: as it was")
         except psycopg.Error as error:
             say(f"{self.old}: take this back by hand, as docs/scale-out.md says: {str(error).strip()}")
@@ -115,8 +141,15 @@ class Split:
         """The standby has all that the old shard has written: the mark came last."""
         self.until(self.standby, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", self.mark)
 
-    def remove_mark(self, conn):
+    def drop_mark(self, conn):
         conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.mark)))
+
+    def remove_marks(self):
+        for conn in (self.primary, self.standby):
+            try:
+                self.drop_mark(conn)
+            except psycopg.Error as error:
+                say(f"{self.old} to {self.new}: a role stays there: {str(error).strip()}")
 
     def promote(self):
         # Two shards of one server have one standby.
@@ -138,7 +171,6 @@ class Split:
             # No standby has to know it.
             conn.execute("SET synchronous_commit = local")
             self.allow(conn, self.new_database, True)
-            self.remove_mark(conn)
 
     def change_map(self, proxy):
         proxy.execute("UPDATE shards.map SET connection = %s FROM (SELECT partition, row_number() OVER (ORDER BY partition) > count(*) OVER () / 2"
@@ -152,11 +184,13 @@ def check_maps(splits, proxies):
     maps = [proxy.execute("SELECT connection FROM shards.map ORDER BY partition").fetchall() for proxy in proxies]
     if any(other != maps[0] for other in maps) or any((split.old,) not in maps[0] for split in splits):
         sys.exit("the maps of the proxies differ, or an OLD does not stand there")
+    return {connection for connection, in maps[0]}
 
 
 def check(splits, proxies):
-    check_maps(splits, proxies)
+    connections = check_maps(splits, proxies)
     for split in splits:
+        split.check_map(connections)
         split.check()
 
 
@@ -166,15 +200,13 @@ def pause(proxies):
         try:
             for proxy in proxies:
                 proxy.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-                # Until PostgreSQL 16 there is no transaction_timeout.
-                proxy.execute("SELECT set_config(name, '0', true) FROM pg_settings"
-                              " WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')")
                 proxy.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 # In the order in which an UPDATE of the map locks them.
                 proxy.execute("LOCK TABLE shards.map IN SHARE ROW EXCLUSIVE MODE")
                 proxy.execute("LOCK TABLE shards.version IN ACCESS EXCLUSIVE MODE")
+                proxy.execute("SAVEPOINT before")
             return
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             resume(proxies)
             say("a call or an open transaction on a proxy did not end: once more")
             time.sleep(1)
@@ -186,6 +218,14 @@ def resume(proxies):
         proxy.execute("ROLLBACK")
 
 
+def take_back_maps(proxies):
+    """With a new version, so that sessions let go of the connections that the old shard has ended."""
+    for proxy in proxies:
+        proxy.execute("ROLLBACK TO SAVEPOINT before")
+        proxy.execute("UPDATE shards.version SET version = version + 1")
+        proxy.execute("COMMIT")
+
+
 def change_maps(splits, proxies):
     """To be committed when the shards are split."""
     for proxy in proxies:
@@ -194,12 +234,16 @@ def change_maps(splits, proxies):
 
 
 def commit_maps(proxies):
+    """Returns how many have the old map."""
+    failed = 0
     for proxy in proxies:
         try:
             proxy.execute("COMMIT")
             say(f"{proxy.info.dsn}: the map is changed")
         except psycopg.Error as error:
+            failed += 1
             say(f"{proxy.info.dsn}: the map is not changed, use --map-only: {str(error).strip()}")
+    return failed
 
 
 def on_signals(handler):
@@ -208,9 +252,8 @@ def on_signals(handler):
 
 
 def end(*_):
-    """The way back is not left."""
-    on_signals(signal.SIG_IGN)
-    sys.exit("ended by a signal")
+    # psycopg knows this one: a statement that runs is cancelled, and the connection stays good.
+    raise KeyboardInterrupt
 
 
 def split_all(splits, proxies):
@@ -218,10 +261,12 @@ def split_all(splits, proxies):
     pause(proxies)
     began = time.monotonic()
     with contextlib.ExitStack() as way_back:
-        way_back.callback(resume, proxies)
+        way_back.callback(take_back_maps, proxies)
         # Another one may have split them since.
         check(splits, proxies)
         change_maps(splits, proxies)
+        for split in splits:
+            split.claim()
         for split in splits:
             way_back.callback(split.take_back)
             split.close()
@@ -234,8 +279,11 @@ def split_all(splits, proxies):
     for step in (Split.promote, Split.promoted, Split.open):
         for split in splits:
             step(split)
-    commit_maps(proxies)
+    failed = commit_maps(proxies)
     say(f"calls waited for {time.monotonic() - began:.2f} s")
+    for split in splits:
+        split.remove_marks()
+    return failed
 
 
 def change_maps_alone(splits, proxies):
@@ -245,7 +293,7 @@ def change_maps_alone(splits, proxies):
     for split in splits:
         split.check_done()
     change_maps(splits, proxies)
-    commit_maps(proxies)
+    return commit_maps(proxies)
 
 
 def main():
@@ -257,13 +305,13 @@ def main():
     given = parser.parse_args()
     on_signals(end)
     with contextlib.ExitStack() as stack:
-        proxies = [stack.enter_context(psycopg.connect(proxy, autocommit=True)) for proxy in given.proxy]
+        proxies = [connect(proxy, stack) for proxy in given.proxy]
         splits = [Split(old, new, given.admin, stack) for old, new in given.split]
-        if given.map_only:
-            change_maps_alone(splits, proxies)
-        else:
-            split_all(splits, proxies)
+        return change_maps_alone(splits, proxies) if given.map_only else split_all(splits, proxies)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main() and 1)
+    except KeyboardInterrupt:
+        sys.exit("ended by a signal")

@@ -52,6 +52,14 @@ $new[1]->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $new[1]->reload;
 ok($new[1]->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = ''"), 'it does not any more');
 
+my $with_standby = at($old[0]) =~ s/ /,@{[ $new[0]->host ]} /r =~ s/port=(\d+)/port=$1,@{[ $new[0]->port ]}/r;
+value($_, "UPDATE shards.map SET connection = '$with_standby' WHERE connection = '@{[ at($old[0]) ]}'") for @proxies;
+$proxies[0]->command_fails_like([ @command, '--split', $with_standby, new_at(0) ], qr/stands in the map already/, 'a standby that the map names is no new server');
+value($_, "UPDATE shards.map SET connection = '@{[ at($old[0]) ]}' WHERE connection = '$with_standby'") for @proxies;
+value($_, "UPDATE shards.map SET connection = connection || ' ' WHERE partition = 0") for @proxies;
+$proxies[0]->command_fails_like([ @command, splits() ], qr/in another spelling/, 'a shard has one spelling');
+value($_, "UPDATE shards.map SET connection = rtrim(connection) WHERE partition = 0") for @proxies;
+
 put($proxies[0], "before $_") for 1 .. 20;
 is(take($proxies[0], "before $_"), 'ok', "before $_: taken before the split") for 1 .. 10;
 
@@ -65,13 +73,17 @@ sub is_as_it_was
 {
 	is(value($_, 'SELECT count(DISTINCT connection) FROM shards.map'), 2, 'the maps are as they were') for @proxies;
 	is(open_databases($_), 'codes_1', 'the shards, too') for @old;
+	is(value($_, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'split%'"), 0, 'no role is left') for @old;
 	return;
 }
 is_as_it_was();
-my $ended = IPC::Run::start([ @command, splits() ], '>&', \my $of_ended);
-$old[0]->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_database WHERE datname = 'codes_2'");
+my $of_ended = '';
+my $ended = IPC::Run::start([ @command, splits() ], '>&', \$of_ended);
+ok($_->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_roles WHERE rolname LIKE 'split%'"), 'a standby is awaited') for @old;
 $ended->signal('TERM');
-ok(!$ended->finish, 'ended by a signal') or diag($of_ended);
+ok(!$ended->finish, 'then comes a signal');
+like($of_ended, qr/ended by a signal/, 'which is the reason');
+is(() = $of_ended =~ /: as it was/g, 2, 'and everything goes back');
 is_as_it_was();
 $new[0]->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 my $rows = value($old[0], 'SELECT count(*) FROM authorizations', 'codes_1');
@@ -149,10 +161,12 @@ for my $pair ([ $old[0], $new[0] ], [ $new[0], $old[0] ])
 	my ($one, $other) = @$pair;
 	value($one, "SELECT pg_logical_emit_message(false, 'next', 'file'); SELECT pg_switch_wal()") while value($one, $file) < value($other, $file);
 }
+$new[0]->wait_for_catchup($late[0]);
+$old[0]->wait_for_catchup($late[1]);
 my $said = '';
 my $split = IPC::Run::start([ @command, '--proxy', $forgotten->connstr('postgres'),
 	'--split', at($old[0], 'codes_2'), at($late[0], 'codes_3'), '--split', new_at(0), at($late[1], 'codes_3') ], '>&', \$said);
-$new[0]->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_database WHERE datname = 'codes_3'");
+ok($new[0]->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_roles WHERE rolname LIKE 'split%'"), 'both have the new name');
 $new[0]->stop('immediate');
 ok(!$split->finish, 'standbys of other shards, and one shard dies');
 like($said, qr/did not come true: SELECT EXISTS/, 'they are not taken for those of their own');
