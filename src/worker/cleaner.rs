@@ -27,11 +27,12 @@ thread_local! {
 /// time. `function` is one that has put a code.
 pub fn look_after(function: pg_sys::FunctionCallInfo) {
     let interval = Duration::from_secs(SWEEP_INTERVAL.get().unsigned_abs().into());
-    if interval.is_zero() || is_preloaded() || !LOOKED.with(|looked| looked.is_due(interval)) {
+    if interval.is_zero() || is_preloaded() {
         return;
     }
+    // A sweep that is a moment too young must not cost the session its look, and the table another interval.
     let was_swept = |segment: &Segment| segment.cleaning.was_begun_within(interval);
-    if segment::mine().is_some_and(was_swept) {
+    if segment::mine().is_some_and(was_swept) || !LOOKED.with(|looked| looked.is_due(interval)) {
         return;
     }
     let is_late = Table::glance(schema_of(function), |codes| due::is_late(codes, interval));
