@@ -195,8 +195,8 @@ say "$TITLE"
 {
   PGHOST=$NET.${ADDRESS[proxy]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres machine
   echo "Medians of $ROUNDS rounds of \`code_redeem\` with meta, $((4 * REDEMPTIONS)) for each shard; all servers are on the same machine, each in a network"
-  echo "namespace. Flushed: every commit is on disk, and each shard has $CLIENTS clients. Unflushed: codes_survive_crash and synchronous_commit are off, and the shards"
-  echo "have $((CLIENTS * most)) sessions in all."
+  echo "namespace. Flushed: every commit is on disk, and each shard has $CLIENTS clients. Unflushed: codes_survive_crash and"
+  echo "synchronous_commit are off, and the shards have $((CLIENTS * most)) sessions in all."
   "$ROOT/bench/report.py" scale <"$RAW"
 } | tee "$work/section"
 section "$TITLE" <"$work/section"

@@ -77,9 +77,11 @@ class Split:
             sys.exit(f"{self.new} would wait for a standby that it does not have: empty synchronous_standby_names there")
 
     def check_done(self):
+        if not self.is_of_one_origin():
+            sys.exit(f"{self.new} was no standby of {self.old}")
         for connection, conn in ((self.old, self.primary), (self.new, self.standby)):
-            if self.is_in_recovery(conn) or not self.has(conn, self.new_database) or not self.is_of_one_origin():
-                sys.exit(f"{connection}: this server is not split so. It is a standby, has no database {self.new_database}, or another origin")
+            if self.is_in_recovery(conn) or not self.has(conn, self.new_database):
+                sys.exit(f"{connection}: this server is not split. It is a standby, or has no database {self.new_database}")
 
     def is_in_recovery(self, conn):
         return conn.execute("SELECT pg_is_in_recovery()").fetchone()[0]
