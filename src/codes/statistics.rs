@@ -16,7 +16,7 @@ const BLOCKS: u32 = 4096;
 
 /// Codes that wait for a sweep are counted one by one up to this number. They are so few that a
 /// sample would miss them.
-const WAITING: i64 = 10_000;
+const WAITING: i64 = 100_000;
 
 pub struct Statistics {
     /// Codes in each state, whether they have expired or not.

@@ -24,10 +24,6 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// wait for this WAL, too. After a checkpoint each page that a sweep touches is written as a whole.
 const WAL: u64 = 256 * 1024;
 
-/// How many codes that were spent a short time ago a batch passes. Behind so many the others were
-/// probably spent a short time ago as well.
-const EARLY: usize = 10_000;
-
 pub struct Progress {
     pub due: Due,
     pub removed: i64,
@@ -111,7 +107,6 @@ impl Progress {
             triggers_at_once();
             wait_at_most(PATIENCE);
         }
-        let mut early = 0;
         let walked = table.walk(index, keys, Walk::Forward, |row| {
             let position = row.get(order);
             let decided = match care {
@@ -121,13 +116,10 @@ impl Progress {
             match decided {
                 Ok(Fate::Removed) => self.removed += 1,
                 Ok(Fate::Retained) => {}
-                Ok(Fate::Early) if early == EARLY => return ControlFlow::Break(Ok(None)),
-                Ok(Fate::Early) => {
-                    early += 1;
-                    return ControlFlow::Continue(());
+                Ok(Fate::Early | Fate::Left) if self.is_over() => {
+                    return ControlFlow::Break(Ok(position));
                 }
-                Ok(Fate::Left) if self.is_over() => return ControlFlow::Break(Ok(position)),
-                Ok(Fate::Left) => return ControlFlow::Continue(()),
+                Ok(Fate::Early | Fate::Left) => return ControlFlow::Continue(()),
                 Err(error) => return ControlFlow::Break(Err(error)),
             }
             self.changed += 1;
