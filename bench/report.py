@@ -54,16 +54,18 @@ def sizes(lines):
 def scale(lines):
     found = {}
     for line in lines:
-        mode, target, shards, *figures = line.split("\t")
-        found.setdefault(mode, {}).setdefault((target, shards), []).append([float(figure) for figure in figures])
-    for mode, targets in found.items():
-        print(f"\n| {mode}: of one redemption | shards: processor, µs | WAL, bytes | flushes | packets | bytes |"
-              " proxy: processor, µs | packets | bytes | redemptions a second |")
-        print("|---|" + "---:|" * 9)
-        for (target, shards), runs in targets.items():
-            cells = [median(column) for column in zip(*runs)]
-            name = f"{shards} shard{'s' if shards != '1' else ''}, {'straight' if target == 'straight' else 'through a proxy'}"
-            print(f"| {name} |", " | ".join(f"{cell:,.{digits}f}" for cell, digits in zip(cells, [0, 0, 2, 2, 0, 0, 2, 0, 0])), "|")
+        name, *figures = line.split("\t")
+        found.setdefault(name, []).append([float(figure) for figure in figures])
+    print("| of one redemption | shards: processor, µs: min | median | max | WAL, bytes | flushes | packets | bytes |"
+          " proxies: processor, µs: min | median | max | packets | bytes | redemptions a second |")
+    print("|---|" + "---:|" * 13)
+    for name, runs in found.items():
+        columns = list(zip(*runs))
+        # What was not called may have used a little less than nothing.
+        cells = [f"{max(median(column), 0):,.{digits}f}" for column, digits in zip(columns, [0, 0, 2, 2, 0, 0, 2, 0, 0])]
+        for at in (5, 0):
+            cells[at:at + 1] = [f"{min(columns[at]):,.0f}", cells[at], f"{max(columns[at]):,.0f}"]
+        print(f"| {name} |", " | ".join(cells), "|")
 
 
 def beside(lines):

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# scale.sh: what one redemption costs, in processor time, WAL, flushes, packets and bytes, with 1, 2, 4 and 8 shards: through a proxy, and
-# straight to the shards, each with clients of its own. Each server has a network namespace and an address of its own. Needs root, and PL/Proxy. Writes a part of
-# RESULTS.md; the raw figures stay in target/scale.tsv. README.md says what it means.
+# scale.sh: what one redemption costs, in processor time, WAL, flushes, packets and bytes, where a proxy spreads the codes over 1, 2, 4 and
+# 8 shards, and straight at the shards. Each server has a network namespace and an address of its own. Needs root, and PL/Proxy. Writes a
+# part of RESULTS.md; the raw figures stay in target/scale.tsv. README.md says what it means.
 . "$(dirname "$0")/../scripts/env.sh"
 . "$ROOT/bench/common.sh"
 
 # A long run makes three times as many redemptions as a short one; the difference leaves out what the connections cost.
-SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-3} CLIENTS=${CLIENTS:-8} REDEMPTIONS=${REDEMPTIONS:-10000} MODES=${MODES:-flushed unflushed}
+PAIRS=${PAIRS:-8} SHARDS=${SHARDS:-1 2 4 8} ROUNDS=${ROUNDS:-5} CLIENTS=${CLIENTS:-4} REDEMPTIONS=${REDEMPTIONS:-2500}
 RESULTS=${RESULTS:-$ROOT/bench/RESULTS.md}
 RAW=$ROOT/target/scale.tsv
 TITLE="Redemptions over shards"
@@ -19,7 +19,7 @@ work=$(work_folder scale)
 # The network: a bridge, and for each server a namespace with a cable to it.
 BRIDGE=as$$
 NET=10.$((100 + RANDOM % 100)).$((RANDOM % 256))
-declare -a SERVERS=()
+declare -a RUNNING=()
 ip link add "$BRIDGE" type bridge
 ip address add "$NET.254/24" dev "$BRIDGE"
 ip link set "$BRIDGE" up
@@ -38,7 +38,7 @@ plug() {
 
 cleanup() {
   local name
-  for name in "${SERVERS[@]}"; do
+  for name in "${RUNNING[@]}"; do
     as_postgres "$PG_BIN/pg_ctl" -D "$work/$name" -m immediate -w -s stop || true
     ip netns delete "$BRIDGE-$name"
   done
@@ -50,29 +50,28 @@ trap cleanup EXIT
 # serve NAME ADDRESS: a server there, on the usual port.
 serve() {
   plug "$1" "$2"
-  SERVERS+=("$1")
+  RUNNING+=("$1")
   as_postgres cp -r "$work/template" "$work/$1"
   in_namespace "$1" runuser -u postgres -- "$PG_BIN/pg_ctl" -D "$work/$1" -l "$work/$1.log" -w -s \
     -o "-p 5432 -c listen_addresses=$NET.$2 -c unix_socket_directories=$work/$1" start >/dev/null
 }
 
 # The address of a server, and a query to it.
-declare -A ADDRESS=([proxy]=100)
+declare -A ADDRESS=()
 at() { query -h "$NET.${ADDRESS[$1]}" -p 5432 -U postgres -d postgres "${@:2}"; }
 
 as_postgres "$PG_BIN/initdb" -D "$work/template" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >"$work/initdb.log"
 echo "host all all $NET.0/24 trust" | as_postgres tee -a "$work/template/pg_hba.conf" >/dev/null
 printf '%s\n' "max_connections = 200" "attesto_codes.sweep_interval = 0" "autovacuum = off" |
   as_postgres tee -a "$work/template/postgresql.conf" >/dev/null
-most=$(tr ' ' '\n' <<<"$SHARDS" | sort -n | tail -1)
-say "Starting $most shards and a proxy, each in a network namespace"
-for ((shard = 1; shard <= most; shard++)); do
-  ADDRESS[shard$shard]=$shard
-  serve "shard$shard" "$shard"
-  at "shard$shard" -c "CREATE EXTENSION attesto_codes"
+say "Starting $PAIRS shards and $PAIRS proxies, each in a network namespace"
+for ((server = 1; server <= PAIRS; server++)); do
+  ADDRESS+=([shard$server]=$server [proxy$server]=$((100 + server)))
+  serve "shard$server" "$server"
+  at "shard$server" -c "CREATE EXTENSION attesto_codes"
+  serve "proxy$server" "$((100 + server))"
+  at "proxy$server" -1 -f "$ROOT/contrib/plproxy/proxy.sql" >/dev/null
 done
-serve proxy "${ADDRESS[proxy]}"
-at proxy -1 -f "$ROOT/contrib/plproxy/proxy.sql" >/dev/null
 
 # cpu NAME: microseconds of processor that a server and its children have used.
 cpu() {
@@ -92,86 +91,70 @@ used() {
     "$(in_namespace "$1" cat $card/rx_bytes $card/tx_bytes | awk '{sum += $1} END {printf "%d", sum}')"
 }
 
-# shards_used N: the sum over the first N.
-shards_used() {
-  local shard
-  for ((shard = 1; shard <= $1; shard++)); do used "shard$shard"; done |
-    awk '{for (i = 1; i <= NF; i++) sum[i] += $i} END {printf "%d %d %d %d %d", sum[1], sum[2], sum[3], sum[4], sum[5]}'
+# all_used: the sum over all shards, and over all proxies.
+all_used() {
+  local kind server
+  for kind in shard proxy; do
+    for ((server = 1; server <= PAIRS; server++)); do used "$kind$server"; done |
+      awk '{for (i = 1; i <= NF; i++) sum[i] += $i} END {printf "%d %d %d %d %d ", sum[1], sum[2], sum[3], sum[4], sum[5]}'
+  done
 }
 
+# name_shards N CONNECTIONS: the proxies and shards make systems of N of each. A session of a proxy has so many connections, evenly
+# spread over the shards of its system: two strings that differ are two connections.
 name_shards() {
-  at proxy -c "UPDATE shards.map SET connection = format('host=$NET.%s dbname=postgres', partition % $1 + 1)"
+  local server first
+  for ((server = 1; server <= PAIRS; server++)); do
+    first=$(((server - 1) / $1 * $1 + 1))
+    at "proxy$server" -c "UPDATE shards.map SET connection =
+      format('host=$NET.%s dbname=postgres application_name=%s', $first + partition % $1, partition / $1 % ($2 / $1))"
+  done
 }
 
-# run_at SERVER SCRIPT CLIENTS FROM COUNT: each client makes COUNT redemptions, or their codes, at a server.
-run_at() {
-  PGHOST=$NET.${ADDRESS[$1]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres load "scale.$2" prepared "$3" -t "$5" -D n="$4"
+# fill_shards N COUNT: the codes that the clients of the proxies of a system will redeem, each on its shard.
+fill_shards() {
+  local server first
+  for ((server = 1; server <= PAIRS; server++)); do
+    first=$(((server - 1) / $1 * $1 + 1))
+    at "shard$server" -c "TRUNCATE authorizations, authorization_revoked_families, authorization_access_tokens" -c CHECKPOINT
+    at "shard$server" -c "SELECT count(code_put(key, '${GRANT[issued]}', ${GRANT[expires_unix]}))
+      FROM generate_series($first, $first + $1 - 1) AS proxy, generate_series(1, $2) AS n, generate_series(0, $CLIENTS - 1) AS client,
+        LATERAL (SELECT md5(proxy || '-' || client || '-' || n) || '${GRANT[key_tail]}' AS key) AS code
+      WHERE get_byte(sha256(convert_to(key, 'UTF8')), 0) % $1 = $server - $first" >/dev/null
+  done
 }
 
-# run TARGET N SCRIPT CLIENTS FROM COUNT: at the proxy, or side by side at N shards, with a part of the clients each.
-run() {
-  local shard runs=()
-  [ "$1" != proxy ] || { run_at proxy "${@:3}"; return; }
-  for ((shard = 1; shard <= $2; shard++)); do
-    run_at "shard$shard" "$3" $(($4 / $2)) "$5" "$6" &
+# redeem KIND COUNT FROM COUNT: at so many servers of a kind, side by side, each client makes COUNT redemptions, after those that it has made.
+redeem() {
+  local server runs=()
+  for ((server = 1; server <= $2; server++)); do
+    PGHOST=$NET.${ADDRESS[$1$server]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres \
+      load scale.redeem prepared "$CLIENTS" -t "$4" -D n="$3" -D server="$server" &
     runs+=($!)
   done
-  for shard in "${runs[@]}"; do wait "$shard"; done
+  for server in "${runs[@]}"; do wait "$server"; done
 }
 
-# all_used N: of the shards processor, WAL, flushes, packets and bytes so far, and of the proxy.
-all_used() { echo "$(shards_used "$1") $(used proxy)"; }
-
-empty() {
-  local shard
-  for ((shard = 1; shard <= most; shard++)); do
-    at "shard$shard" -c "TRUNCATE authorizations, authorization_revoked_families, authorization_access_tokens" -c CHECKPOINT
-  done
-}
-
-# set_mode MODE: whether the shards wait for the disk. Sessions that begin later do as it says.
-set_mode() {
-  local shard value=on
-  [ "$1" = flushed ] || value=off
-  for ((shard = 1; shard <= most; shard++)); do
-    at "shard$shard" -c "ALTER DATABASE postgres SET attesto_codes.codes_survive_crash = $value" -c "ALTER DATABASE postgres SET synchronous_commit = $value"
-  done
-}
-
-# clients MODE TARGET N: how many there are. Where flushes count, every shard has as many clients: with fewer clients to a shard fewer
-# commits share a flush. Where they do not, the shards have as many sessions in all, since the more processes share the caches of
-# one machine, the more time each of them takes. A session of the proxy has one at each shard.
-clients() {
-  case $1,$2 in
-    flushed,*) echo $((CLIENTS * $3)) ;;
-    *,proxy) echo $((CLIENTS * most / $3)) ;;
-    *,straight) echo $((CLIENTS * most / $3 * $3)) ;;
-  esac
-}
-
-# round MODE TARGET N: one line of RAW: what a redemption cost the shards, and the proxy, and how many there were in a second.
+# round NAME KIND COUNT N: one line of RAW: what a redemption cost the shards, and the proxies, and how many there were in a second.
+# COUNT servers of this kind are called; a system has N shards.
 round() {
-  local mode=$1 target=$2 number=$3 clients short used=() redeemed=0 shard
-  clients=$(clients "$@")
-  short=$((REDEMPTIONS * number / clients))
-  empty
-  [ "$target" != proxy ] || name_shards "$number"
-  run "$target" "$number" put "$clients" 0 $((4 * short)) >/dev/null
-  used+=("$(all_used "$number")")
-  run "$target" "$number" redeem "$clients" 0 "$short" >/dev/null
-  used+=("$(all_used "$number")")
-  run "$target" "$number" redeem "$clients" "$short" $((3 * short)) >"$work/report"
-  used+=("$(all_used "$number")")
-  for ((shard = 1; shard <= number; shard++)); do
-    redeemed=$((redeemed + $(at "shard$shard" -c "SELECT count(*) FROM authorizations WHERE consumed_success")))
+  local short=$((REDEMPTIONS / CLIENTS)) used=() redeemed=0 server
+  fill_shards "$4" $((4 * short))
+  used+=("$(all_used)")
+  redeem "$2" "$3" 0 "$short" >/dev/null
+  used+=("$(all_used)")
+  redeem "$2" "$3" "$short" $((3 * short)) >"$work/report"
+  used+=("$(all_used)")
+  for ((server = 1; server <= PAIRS; server++)); do
+    redeemed=$((redeemed + $(at "shard$server" -c "SELECT count(*) FROM authorizations WHERE consumed_success")))
   done
-  [ "$redeemed" = $((4 * short * clients)) ] || die "$redeemed codes were redeemed"
-  # The proxy has no WAL and no flushes of its own.
-  printf '%s\n' "${used[@]}" | awk -v target="$mode	$target" -v number="$number" -v more=$((2 * short * clients)) \
+  [ "$redeemed" = $((4 * short * CLIENTS * $3)) ] || die "$redeemed codes were redeemed"
+  # A proxy has no WAL and no flushes of its own.
+  printf '%s\n' "${used[@]}" | awk -v name="$1" -v more=$((2 * short * CLIENTS * $3)) \
     -v rate="$(awk '/^tps/ {sum += $3} END {printf "%.0f", sum}' "$work/report")" '
     {for (i = 1; i <= NF; i++) used[NR, i] = $i}
     END {
-      printf "%s\t%s", target, number
+      printf "%s", name
       for (i = 1; i <= NF; i++) if (i != 7 && i != 8) printf "\t%.2f", (used[3, i] - 2 * used[2, i] + used[1, i]) / more
       printf "\t%s\n", rate
     }' | tee -a "$RAW"
@@ -179,24 +162,29 @@ round() {
 
 GRANT+=([issued]="${GRANT[data_head]%,\"family_id\":\"}}" [verifier]=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk)
 GRANT[key_tail]=wFrEMTJguCH
-say "$REDEMPTIONS redemptions with $CLIENTS clients, $ROUNDS rounds: of the shards processor µs, WAL, flushes, packets, bytes; of the proxy
+say "$ROUNDS rounds of $((4 * REDEMPTIONS)) redemptions at each server: of the shards processor µs, WAL, flushes, packets, bytes; of the proxies
 processor µs, packets, bytes; redemptions a second"
-for mode in $MODES; do
-  set_mode "$mode"
-  for ((round = 1; round <= ROUNDS; round++)); do
-    for number in $SHARDS; do
-      round "$mode" straight "$number"
-      round "$mode" proxy "$number"
-    done
+for ((round = 1; round <= ROUNDS; round++)); do
+  round "straight, only one is called" shard 1 1
+  round "straight" shard "$PAIRS" 1
+  name_shards 1 1
+  round "systems of 1, 1 connection, only one is called" proxy 1 1
+  round "systems of 1, 1 connection" proxy "$PAIRS" 1
+  for number in $SHARDS; do
+    name_shards "$number" "$PAIRS"
+    round "systems of $number, $PAIRS connections" proxy "$PAIRS" "$number"
   done
 done
 
 say "$TITLE"
 {
-  PGHOST=$NET.${ADDRESS[proxy]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres machine
-  echo "Medians of $ROUNDS rounds of \`code_redeem\` with meta, $((4 * REDEMPTIONS)) for each shard; all servers are on the same machine, each in a network"
-  echo "namespace. Flushed: every commit is on disk, and each shard has $CLIENTS clients. Unflushed: codes_survive_crash and"
-  echo "synchronous_commit are off, and the shards have $((CLIENTS * most)) sessions in all."
+  PGHOST=$NET.${ADDRESS[shard1]} PGPORT=5432 PGUSER=postgres PGDATABASE=postgres machine
+  cat <<END
+Medians of $ROUNDS rounds of \`code_redeem\` with meta. $PAIRS shards and $PAIRS proxies are on the same machine, each in a network namespace, and
+are called at the same time, each proxy by $CLIENTS clients. They make systems of so many shards and as many proxies: in systems of 1 each proxy
+knows one shard, in one of $PAIRS each knows all. A session of a proxy has $PAIRS connections, however many shards it knows.
+
+END
   "$ROOT/bench/report.py" scale <"$RAW"
 } | tee "$work/section"
 section "$TITLE" <"$work/section"
