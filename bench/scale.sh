@@ -79,7 +79,7 @@ cpu() {
   postmaster=$(head -1 "$work/$1/postmaster.pid")
   { cat "/proc/$postmaster/stat"
     for process in $(pgrep -P "$postmaster"); do cat "/proc/$process/stat" 2>/dev/null || true; done
-  } | sed 's/^.*) //' | awk -v tick="$tick" '{sum += $12 + $13 + $14 + $15} END {printf "%d", sum * tick}'
+  } | sed 's/^.*) //' | awk -v tick="$tick" '{sum += $12 + $13 + $14 + $15} END {printf "%.0f", sum * tick}'
 }
 
 # used NAME: processor, WAL, flushes, packets and bytes of one server so far. What its sessions did counts when they have ended.
@@ -87,8 +87,8 @@ used() {
   until [ "$(at "$1" -c "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")" = 1 ]; do sleep 0.1; done
   local card=/sys/class/net/eth0/statistics
   printf '%s %s %s %s\n' "$(cpu "$1")" "$(at "$1" -F ' ' -c "SELECT pg_current_wal_insert_lsn() - '0/0', wal_sync FROM pg_stat_wal")" \
-    "$(in_namespace "$1" cat $card/rx_packets $card/tx_packets | awk '{sum += $1} END {printf "%d", sum}')" \
-    "$(in_namespace "$1" cat $card/rx_bytes $card/tx_bytes | awk '{sum += $1} END {printf "%d", sum}')"
+    "$(in_namespace "$1" cat $card/rx_packets $card/tx_packets | awk '{sum += $1} END {printf "%.0f", sum}')" \
+    "$(in_namespace "$1" cat $card/rx_bytes $card/tx_bytes | awk '{sum += $1} END {printf "%.0f", sum}')"
 }
 
 # all_used: the sum over all shards, and over all proxies.
@@ -96,7 +96,7 @@ all_used() {
   local kind server
   for kind in shard proxy; do
     for ((server = 1; server <= PAIRS; server++)); do used "$kind$server"; done |
-      awk '{for (i = 1; i <= NF; i++) sum[i] += $i} END {printf "%d %d %d %d %d ", sum[1], sum[2], sum[3], sum[4], sum[5]}'
+      awk '{for (i = 1; i <= NF; i++) sum[i] += $i} END {printf "%.0f %.0f %.0f %.0f %.0f ", sum[1], sum[2], sum[3], sum[4], sum[5]}'
   done
 }
 
