@@ -62,7 +62,7 @@ def scale(lines):
     for name, runs in found.items():
         columns = list(zip(*runs))
         # What was not called may have used a little less than nothing.
-        cells = [f"{max(median(column), 0):,.{digits}f}" for column, digits in zip(columns, [0, 0, 2, 2, 0, 0, 2, 0, 0])]
+        cells = [f"{max(0, median(column)):,.{digits}f}" for column, digits in zip(columns, [0, 0, 2, 2, 0, 0, 2, 0, 0])]
         for at in (5, 0):
             cells[at:at + 1] = [f"{min(columns[at]):,.0f}", cells[at], f"{max(columns[at]):,.0f}"]
         print(f"| {name} |", " | ".join(cells), "|")
