@@ -10,6 +10,7 @@ is_root && ! id postgres >/dev/null 2>&1 && need_packages postgresql-common && .
 
 # Who has run suites before, on the machine's own server, hands over its file.
 if [ -z "${RESULTS:-}" ]; then
+  mkdir -p "$ROOT/target"
   RESULTS=$ROOT/target/results
   : >"$RESULTS"
 fi
