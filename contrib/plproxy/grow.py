@@ -34,7 +34,7 @@ def say(text):
 
 
 def connect(connection, stack, **members):
-    conn = stack.enter_context(psycopg.connect(make_conninfo(connection, **members), autocommit=True))
+    conn = stack.enter_context(contextlib.closing(psycopg.connect(make_conninfo(connection, **members), autocommit=True)))
     # Until PostgreSQL 16 there is no transaction_timeout.
     conn.execute("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
                  " ('statement_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')")
@@ -60,8 +60,8 @@ class Split:
         self.primary, self.standby = connect(old, stack, **members), connect(new, stack, **(members | {"target_session_attrs": "any"}))
         # The fence has to outlive a crash of the old shard, and has to be on its standbys.
         self.primary.execute("SET synchronous_commit = on")
-        # A role of the old shard, by which its own standby is known. All shards may have grown out of one.
-        self.mark = f"split {uuid.uuid4()}"
+        # By it the two of a pair are known. All shards may have grown out of one.
+        self.mark, self.former_mark = str(uuid.uuid4()), self.mark_of(self.primary, self.database)
 
     def check(self):
         if f"dbname={self.database}" not in self.old or self.database == self.new_database:
@@ -77,11 +77,12 @@ class Split:
             sys.exit(f"{self.new} would wait for a standby that it does not have: empty synchronous_standby_names there")
 
     def check_done(self):
-        if not self.is_of_one_origin():
-            sys.exit(f"{self.new} was no standby of {self.old}")
         for connection, conn in ((self.old, self.primary), (self.new, self.standby)):
             if self.is_in_recovery(conn) or not self.has(conn, self.new_database):
                 sys.exit(f"{connection}: this server is not split. It is a standby, or has no database {self.new_database}")
+        mark = self.mark_of(self.primary, self.new_database)
+        if not self.is_of_one_origin() or mark is None or mark != self.mark_of(self.standby, self.new_database):
+            sys.exit(f"{self.new} was not split from {self.old}")
 
     def is_in_recovery(self, conn):
         return conn.execute("SELECT pg_is_in_recovery()").fetchone()[0]
@@ -92,6 +93,15 @@ class Split:
 
     def has(self, conn, database):
         return conn.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", [database]).fetchone()[0]
+
+    def mark_of(self, conn, database):
+        row = conn.execute("SELECT split_part(setting, '=', 2) FROM pg_database JOIN pg_db_role_setting ON setdatabase = oid AND setrole = 0,"
+                           " unnest(setconfig) AS setting WHERE datname = %s AND setting LIKE 'shards.split=%%'", [database]).fetchone()
+        return row and row[0]
+
+    def set_mark(self, database, mark):
+        change = sql.SQL("RESET shards.split") if mark is None else sql.SQL("SET shards.split = {}").format(sql.Literal(mark))
+        self.primary.execute(sql.SQL("ALTER DATABASE {} {}").format(sql.Identifier(database), change))
 
     def lag(self):
         position = self.primary.execute("SELECT pg_current_wal_insert_lsn()").fetchone()[0]
@@ -125,7 +135,7 @@ class Split:
         that we do not know of, too."""
         self.until(self.primary, "SELECT count(pg_terminate_backend(pid)) = 0 FROM pg_stat_activity WHERE datname = %s", self.database)
         self.rename(self.database, self.new_database)
-        self.primary.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(self.mark)))
+        self.set_mark(self.new_database, self.mark)
 
     def take_back(self):
         """As it was. The new name is there only if the fence was finished."""
@@ -134,24 +144,14 @@ class Split:
             with contextlib.suppress(psycopg.errors.InvalidCatalogName):
                 self.rename(self.new_database, self.database)
             self.allow(self.primary, self.database, True)
-            self.drop_mark(self.primary)
+            self.set_mark(self.database, self.former_mark)
             say(f"{self.old}: as it was")
         except psycopg.Error as error:
             say(f"{self.old}: take this back by hand, as docs/scale-out.md says: {str(error).strip()}")
 
     def catch_up(self):
         """The standby has all that the old shard has written: the mark came last."""
-        self.until(self.standby, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", self.mark)
-
-    def drop_mark(self, conn):
-        conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(self.mark)))
-
-    def remove_marks(self):
-        for conn in (self.primary, self.standby):
-            try:
-                self.drop_mark(conn)
-            except psycopg.Error as error:
-                say(f"{self.old} to {self.new}: a role stays there: {str(error).strip()}")
+        self.until(self.standby, "SELECT EXISTS (SELECT FROM pg_db_role_setting WHERE %s = ANY (setconfig))", f"shards.split={self.mark}")
 
     def promote(self):
         # Two shards of one server have one standby.
@@ -223,9 +223,11 @@ def resume(proxies):
 def take_back_maps(proxies):
     """With a new version, so that sessions let go of the connections that the old shard has ended."""
     for proxy in proxies:
-        proxy.execute("ROLLBACK TO SAVEPOINT before")
-        proxy.execute("UPDATE shards.version SET version = version + 1")
-        proxy.execute("COMMIT")
+        # One that is gone has its old map, and no sessions.
+        with contextlib.suppress(psycopg.OperationalError):
+            proxy.execute("ROLLBACK TO SAVEPOINT before")
+            proxy.execute("UPDATE shards.version SET version = version + 1")
+            proxy.execute("COMMIT")
 
 
 def change_maps(splits, proxies):
@@ -283,8 +285,6 @@ def split_all(splits, proxies):
             step(split)
     failed = commit_maps(proxies)
     say(f"calls waited for {time.monotonic() - began:.2f} s")
-    for split in splits:
-        split.remove_marks()
     return failed
 
 

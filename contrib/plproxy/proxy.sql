@@ -210,6 +210,7 @@ RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   family_id text := data->>'family_id';
+  of_family integer := shards.partition(family_id);
   code text;
   code_hash text;
 BEGIN
@@ -224,7 +225,7 @@ BEGIN
   LOOP
     code := shards.random_code();
     code_hash := shards.base64url(sha256(convert_to(code, 'UTF8')));
-    EXIT WHEN family_id IS NULL OR shards.partition(code_hash) = shards.partition(family_id);
+    EXIT WHEN family_id IS NULL OR shards.partition(code_hash) = of_family;
   END LOOP;
   IF family_id IS NULL AND jsonb_typeof(data) = 'object' THEN
     data := data || jsonb_build_object('family_id', code_hash);

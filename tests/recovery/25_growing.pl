@@ -34,6 +34,7 @@ my @new = map { new_standby("new_$_", $old[$_]) } 0, 1;
 my @command = ($grow, (map { ('--proxy', $_->connstr('postgres') . " options='-c idle_in_transaction_session_timeout=5s'") } @proxies));
 sub new_at { return at($new[ $_[0] ], 'codes_2') . ' target_session_attrs=read-write'; }
 sub splits { return map { ('--split', at($old[$_]), new_at($_)) } 0, 1; }
+sub mark { return value($_[0], "SELECT setconfig FROM pg_db_role_setting"); }
 sub open_databases { return value($_[0], "SELECT string_agg(datname, ' ') FROM pg_database WHERE datname ~ 'codes' AND datallowconn"); }
 
 # What is wrong is found before anything is changed.
@@ -73,13 +74,13 @@ sub is_as_it_was
 {
 	is(value($_, 'SELECT count(DISTINCT connection) FROM shards.map'), 2, 'the maps are as they were') for @proxies;
 	is(open_databases($_), 'codes_1', 'the shards, too') for @old;
-	is(value($_, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'split%'"), 0, 'no role is left') for @old;
+	is(mark($_), '', 'no mark is left') for @old;
 	return;
 }
 is_as_it_was();
 my $of_ended = '';
 my $ended = IPC::Run::start([ @command, splits() ], '>&', \$of_ended);
-ok($_->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_roles WHERE rolname LIKE 'split%'"), 'a standby is awaited') for @old;
+ok($_->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_db_role_setting'), 'a standby is awaited') for @old;
 $ended->signal('TERM');
 ok(!$ended->finish, 'then comes a signal');
 like($of_ended, qr/ended by a signal/, 'which is the reason');
@@ -163,17 +164,32 @@ for my $pair ([ $old[0], $new[0] ], [ $new[0], $old[0] ])
 }
 $new[0]->wait_for_catchup($late[0]);
 $old[0]->wait_for_catchup($late[1]);
+my %mark = map { $_->name => mark($_) } $old[0], $new[0];
 my $said = '';
 my $split = IPC::Run::start([ @command, '--proxy', $forgotten->connstr('postgres'),
 	'--split', at($old[0], 'codes_2'), at($late[0], 'codes_3'), '--split', new_at(0), at($late[1], 'codes_3') ], '>&', \$said);
-ok($new[0]->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_roles WHERE rolname LIKE 'split%'"), 'both have the new name');
+ok($new[0]->poll_query_until('postgres', "SELECT setconfig <> '$mark{ $new[0]->name }' FROM pg_db_role_setting"), 'both have the new name');
 $new[0]->stop('immediate');
 ok(!$split->finish, 'standbys of other shards, and one shard dies');
 like($said, qr/did not come true: SELECT EXISTS/, 'they are not taken for those of their own');
 like($said, qr/^\S+ \Q@{[ new_at(0) ]}\E: take this back by hand/m, 'the shard that died is named');
 like($said, qr/^\S+ \Q@{[ at($old[0], 'codes_2') ]}\E: as it was/m, 'the other one is as it was');
 is(open_databases($old[0]), 'codes_2', 'with its name');
-is(value($old[0], "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'split%'"), 0, 'and nothing else');
+is(mark($old[0]), $mark{ $old[0]->name }, 'and its mark');
 is(value($_, 'SELECT pg_is_in_recovery()'), 't', 'no standby was promoted') for @late;
+
+# It is taken back by hand, and each gets the standby of its own. A proxy that was forgotten meanwhile takes no other pairs.
+$new[0]->start;
+value($new[0], 'ALTER DATABASE codes_3 RENAME TO codes_2');
+value($new[0], 'ALTER DATABASE codes_2 ALLOW_CONNECTIONS true');
+put($proxies[0], "grown $_") for 1 .. 20;
+sub pairs { my ($first, $second) = @_; return ('--split', at($old[0], 'codes_2'), at($first, 'codes_3'), '--split', new_at(0), at($second, 'codes_3')); }
+$_->[0]->wait_for_catchup($_->[1]) for [ $old[0], $late[1] ], [ $new[0], $late[0] ];
+$proxies[0]->command_ok([ @command, pairs(@late[ 1, 0 ]) ], 'both are split again');
+my @map_only = ($grow, '--proxy', $forgotten->connstr('postgres'), '--map-only');
+$forgotten->command_fails_like([ @map_only, pairs(@late) ], qr/was not split from/, 'another pair of the same origin');
+$forgotten->command_ok([ @map_only, pairs(@late[ 1, 0 ]) ], 'its own pairs');
+is(take($proxies[ $_ % 2 ], "grown $_"), 'ok', "grown $_: live") for 1 .. 20;
+is(take($forgotten, "grown $_"), 'error', "grown $_: once") for 1 .. 20;
 
 done_testing();
