@@ -178,15 +178,39 @@ is(open_databases($old[0]), 'codes_2', 'with its name');
 is(mark($old[0]), $mark{ $old[0]->name }, 'and its mark');
 is(value($_, 'SELECT pg_is_in_recovery()'), 't', 'no standby was promoted') for @late;
 
-# It is taken back by hand, and each gets the standby of its own. A proxy that was forgotten meanwhile takes no other pairs.
+# It is taken back by hand, and each gets the standby of its own.
 $new[0]->start;
 value($new[0], 'ALTER DATABASE codes_3 RENAME TO codes_2');
 value($new[0], 'ALTER DATABASE codes_2 ALLOW_CONNECTIONS true');
 put($proxies[0], "grown $_") for 1 .. 20;
 sub pairs { my ($first, $second) = @_; return ('--split', at($old[0], 'codes_2'), at($first, 'codes_3'), '--split', new_at(0), at($second, 'codes_3')); }
 $_->[0]->wait_for_catchup($_->[1]) for [ $old[0], $late[1] ], [ $new[0], $late[0] ];
-$proxies[0]->command_ok([ @command, pairs(@late[ 1, 0 ]) ], 'both are split again');
-my @map_only = ($grow, '--proxy', $forgotten->connstr('postgres'), '--map-only');
+
+# The split is killed when the standbys are promoted, and the maps are not changed yet.
+my $former = mark($new[0]);
+$late[0]->safe_psql('postgres', 'SELECT pg_wal_replay_pause()');
+my $of_killed = '';
+my $killed = IPC::Run::start([ @command, pairs(@late[ 1, 0 ]) ], '>&', \$of_killed);
+ok($new[0]->poll_query_until('postgres', "SELECT setconfig <> '$former' FROM pg_db_role_setting"), 'both have the new name again');
+my $holder = $old[0]->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE pg_database IN SHARE MODE');
+$late[0]->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
+ok($_->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()'), 'a standby is promoted') for @late;
+my $waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER DATABASE%'";
+ok($old[0]->poll_query_until('postgres', "SELECT count(*) = 1 $waiting"), 'the old shard is still closed');
+$killed->signal('KILL');
+$killed->finish;
+unlike($of_killed, qr/the map is changed/, 'no map is changed');
+my $closed = join ', ', map { "'$_'" } at($old[0], 'codes_2'), new_at(0);
+my $there = value($proxies[0], "SELECT string_agg('grown ' || n, ',') FROM generate_series(1, 20) n JOIN shards.map ON partition = shards.partition('grown ' || n) WHERE connection IN ($closed)");
+like($there, qr/,/, 'some codes are there');
+is(error_of($proxies[0], "SELECT code_take('$_')"), 'XX000', "$_: an error") for split /,/, $there;
+
+# The page says what to do. No proxy takes another pair, although all these shards are of one origin.
+value($old[0], "SELECT pg_terminate_backend(pid) $waiting");
+$holder->quit;
+value($_, 'ALTER DATABASE codes_3 ALLOW_CONNECTIONS true') for $old[0], $new[0], @late;
+my @map_only = ($grow, (map { ('--proxy', $_->connstr('postgres')) } @proxies, $forgotten), '--map-only');
 $forgotten->command_fails_like([ @map_only, pairs(@late) ], qr/was not split from/, 'another pair of the same origin');
 $forgotten->command_ok([ @map_only, pairs(@late[ 1, 0 ]) ], 'its own pairs');
 is(take($proxies[ $_ % 2 ], "grown $_"), 'ok', "grown $_: live") for 1 .. 20;
