@@ -14,8 +14,8 @@ use pgrx::{Spi, pg_sys, spi};
 /// How many blocks of a table are read: 32 MB.
 const BLOCKS: u32 = 4096;
 
-/// Codes that wait for a sweep are counted one by one up to this number. They are so few that a
-/// sample would miss them.
+/// Codes that wait for a sweep are counted one by one up to this number, since a sample would miss
+/// them where they are few.
 const WAITING: i64 = 100_000;
 
 pub struct Statistics {

@@ -11,9 +11,8 @@ use crate::table::{Code, Family, Row, Table, Token, Update, Values};
 pub enum Fate {
     Removed,
     Retained,
-    /// The code was spent a short time ago. Its completion may still come.
-    Early,
-    /// Another transaction holds the row, or the row is not to be changed.
+    /// Another transaction holds the row, or the row is not to be changed, or not yet: a spent code
+    /// whose completion may still come.
     Left,
 }
 
@@ -32,7 +31,7 @@ pub fn release(
     due: Due,
 ) -> Result<Fate, Error> {
     if due.is_early(code) {
-        return Ok(Fate::Early);
+        return Ok(Fate::Left);
     }
     if !is_redeemed(code) {
         return codes.delete(code).map(removal);

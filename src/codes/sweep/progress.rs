@@ -116,10 +116,8 @@ impl Progress {
             match decided {
                 Ok(Fate::Removed) => self.removed += 1,
                 Ok(Fate::Retained) => {}
-                Ok(Fate::Early | Fate::Left) if self.is_over() => {
-                    return ControlFlow::Break(Ok(position));
-                }
-                Ok(Fate::Early | Fate::Left) => return ControlFlow::Continue(()),
+                Ok(Fate::Left) if self.is_over() => return ControlFlow::Break(Ok(position)),
+                Ok(Fate::Left) => return ControlFlow::Continue(()),
                 Err(error) => return ControlFlow::Break(Err(error)),
             }
             self.changed += 1;
